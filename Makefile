@@ -1,0 +1,64 @@
+# The verbs of this project, here and in CI. Each is a line or two; what needs more is a script in .ci/.
+#
+#   FUZZTIME   what `fuzz` gives each target                  (20s)
+#   PROVETIME  what `prove` gives each target                 (10m)
+#   BENCHTIME  what `bench` gives each benchmark; CI says 1x  (1s)
+#   PKG        the packages that a verb works on              (./...)
+
+GO        ?= go
+GOLANGCI  := $(GO) tool -modfile=tools.mod golangci-lint
+GOFUMPT   := $(GO) tool -modfile=tools.mod gofumpt
+FUZZTIME  ?= 20s
+PROVETIME ?= 10m
+BENCHTIME ?= 1s
+PKG       ?= ./...
+
+.PHONY: run build test race fuzz sim bench prove lint fmt gen check clean
+
+run: build ## the sample: the server on 127.0.0.1:5300 with ./zones, and three back ends for its checks
+	$(GO) build -trimpath -o bin/sample ./deploy/sample
+	bin/sample bin/geodns serve
+
+build: ## bin/geodns, static
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/geodns ./cmd/geodns
+
+test: ## every test, its random ones in a short sample
+	$(GO) test -timeout 10m $(PKG)
+
+race: ## the same under the race detector
+	$(GO) test -race -timeout 15m $(PKG)
+
+fuzz: ## every fuzz target for FUZZTIME
+	.ci/fuzz $(FUZZTIME) $(PKG)
+
+sim: ## the random schedules and twins alone, seeds printed
+	$(GO) test -count=1 -v -run 'Sim|Random|Twin|Schedule' $(PKG)
+
+bench: ## every benchmark for BENCHTIME
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 30m $(PKG)
+
+prove: ## the long versions: tests with GEODNS_PROVE=1, then PROVETIME of each fuzz target
+	GEODNS_PROVE=1 $(GO) test -count=1 -timeout 3h $(PKG)
+	.ci/fuzz $(PROVETIME) $(PKG)
+
+lint: ## format, vet for the platforms we build for, linters, and that everything generated is current
+	@diff=$$($(GOFUMPT) -d .); [ -z "$$diff" ] || { printf '%s\n' "$$diff" "lint: run make fmt" >&2; exit 1; }
+	$(GO) vet ./...
+	GOOS=linux GOARCH=arm64 $(GO) vet ./...
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	$(GOLANGCI) run ./...
+	$(GO) fix -diff ./...
+	$(GO) mod tidy -diff
+	.ci/gen-current
+
+fmt: ## gofumpt and goimports, in place
+	$(GOLANGCI) fmt ./...
+
+gen: ## what `go generate` makes, and the dependency list
+	$(GO) generate ./...
+	$(GO) test -count=1 -run '^TestDependencies$$' . -update
+
+check: lint test race ## all that a change should pass
+
+clean:
+	rm -rf bin
