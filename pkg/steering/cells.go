@@ -1,0 +1,192 @@
+package steering
+
+import (
+	"fmt"
+	"math/bits"
+	"net/netip"
+	"slices"
+)
+
+// Cell is a block of client addresses: Start is the number of its first /24 (IPv4, 24 bits) or /56 (IPv6, 56 bits),
+// Bits its prefix length, at most CellBitsMax4 or CellBitsMax6.
+type Cell struct {
+	Start uint64
+	Bits  uint8
+}
+
+// Prefix is the cell as a prefix of its family.
+func (c Cell) Prefix(v4 bool) netip.Prefix {
+	if v4 {
+		return netip.PrefixFrom(Client{Hi: c.Start << (64 - CellBitsMax4), V4: true}.Addr(), int(c.Bits))
+	}
+	return netip.PrefixFrom(Client{Hi: c.Start << (64 - CellBitsMax6)}.Addr(), int(c.Bits))
+}
+
+// blocks is how many /24 or /56 the cell holds, width being the family's block number width.
+func (c Cell) blocks(width uint8) uint64 { return 1 << (width - c.Bits) }
+
+// cellIndex finds the cell of a client: IPv4 by a root of 64 Ki entries and leaves of 256 where a /16 is split (one
+// cache miss, and memory only where there is detail); IPv6 by a search in the sorted starts, narrowed by an index over
+// the bits behind 2000::/3. Cell numbers: IPv4 cells first, then IPv6.
+type cellIndex struct {
+	root4 []uint32 // by the upper 16 bits: a cell number, or leafFlag | leaf number
+	leaf4 []uint32 // leaves of 256 cell numbers
+
+	start6  []uint64 // first /56 of each IPv6 cell, sorted
+	index6  []uint32 // by the shift6'ed bits behind 2000::/3: how many starts stand at or before its first block
+	shift6  uint8
+	first6  uint32 // number of the first IPv6 cell
+	cells   []Cell // all cells, by number
+	numbers uint32
+}
+
+const (
+	leafFlag = 1 << 31
+	// cellsMax leaves room for leafFlag and for the fields packed beside a class.
+	cellsMax = 1 << 30
+	// global6 is 2000::/3, the only space in use, as the upper 3 of 56 bits.
+	global6 = 1
+	// indexBitsMax6 bounds the IPv6 index at 4 << 22 bytes = 16 MiB.
+	indexBitsMax6 = 22
+)
+
+// newCellIndex builds the index, or says why the cells do not cover the address space in order.
+func newCellIndex(cells4, cells6 []Cell) (*cellIndex, error) {
+	if err := covers(cells4, CellBitsMax4); err != nil {
+		return nil, fmt.Errorf("IPv4 cells: %w", err)
+	}
+	if err := covers(cells6, CellBitsMax6); err != nil {
+		return nil, fmt.Errorf("IPv6 cells: %w", err)
+	}
+	if len(cells4)+len(cells6) > cellsMax {
+		return nil, fmt.Errorf("%d cells; at most %d fit", len(cells4)+len(cells6), cellsMax)
+	}
+	x := &cellIndex{
+		root4: make([]uint32, 1<<16), first6: uint32(len(cells4)),
+		cells: slices.Concat(cells4, cells6), numbers: uint32(len(cells4) + len(cells6)),
+	}
+	for i, c := range cells4 {
+		x.fill4(c, uint32(i))
+	}
+	x.start6 = make([]uint64, len(cells6))
+	for i, c := range cells6 {
+		x.start6[i] = c.Start
+	}
+	x.buildIndex6()
+	return x, nil
+}
+
+// covers checks that cells are aligned, disjoint, in order and without a gap.
+func covers(cells []Cell, width uint8) error {
+	next := uint64(0)
+	for i, c := range cells {
+		if c.Bits > width || c.Start != next || c.Start%c.blocks(width) != 0 {
+			return fmt.Errorf("cell %d (block %#x, /%d) does not follow block %#x", i, c.Start, c.Bits, next)
+		}
+		next += c.blocks(width)
+	}
+	if next != 1<<width {
+		return fmt.Errorf("%d cells end at block %#x of %#x", len(cells), next, uint64(1)<<width)
+	}
+	return nil
+}
+
+// fill4 enters one IPv4 cell.
+func (x *cellIndex) fill4(c Cell, number uint32) {
+	n := c.blocks(CellBitsMax4)
+	if n >= 256 {
+		for i := c.Start >> 8; i < (c.Start+n)>>8; i++ {
+			x.root4[i] = number
+		}
+		return
+	}
+	slot := &x.root4[c.Start>>8]
+	if *slot&leafFlag == 0 { // cells come in order: the first of this /16
+		*slot = leafFlag | uint32(len(x.leaf4)>>8)
+		x.leaf4 = append(x.leaf4, make([]uint32, 256)...)
+	}
+	at := uint64(*slot&^leafFlag)<<8 | c.Start&255
+	for i := at; i < at+n; i++ {
+		x.leaf4[i] = number
+	}
+}
+
+// buildIndex6 makes about one index entry for each start.
+func (x *cellIndex) buildIndex6() {
+	k := min(max(bits.Len(uint(len(x.start6))), 4), indexBitsMax6)
+	x.shift6 = uint8(CellBitsMax6 - 3 - k)
+	x.index6 = make([]uint32, 1<<k+1)
+	n := 0
+	for i := range x.index6 {
+		block := uint64(global6)<<(CellBitsMax6-3) + uint64(i)<<x.shift6
+		for n < len(x.start6) && x.start6[n] <= block {
+			n++
+		}
+		x.index6[i] = uint32(n)
+	}
+}
+
+// find gives the number of the client's cell.
+func (x *cellIndex) find(c Client) uint32 {
+	block := c.block()
+	if c.V4 {
+		v := x.root4[block>>8]
+		if v&leafFlag != 0 {
+			v = x.leaf4[uint64(v&^leafFlag)<<8|block&255]
+		}
+		return v
+	}
+	return x.first6 + x.find6(block)
+}
+
+// find6 gives the last start at or before block: how many there are, less one.
+func (x *cellIndex) find6(block uint64) uint32 {
+	lo, hi := uint32(0), uint32(len(x.start6))
+	if block>>(CellBitsMax6-3) == global6 {
+		i := (block & (1<<(CellBitsMax6-3) - 1)) >> x.shift6
+		lo, hi = x.index6[i]-1, x.index6[i+1]
+	}
+	for hi-lo > 1 {
+		mid := lo + (hi-lo)/2
+		if x.start6[mid] <= block {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// prefix is a cell, as people write it.
+func (x *cellIndex) prefix(number uint32) netip.Prefix {
+	return x.cells[number].Prefix(number < x.first6)
+}
+
+// publish gives each cell its scope: the length of the shortest prefix around it in which all cells have its plan
+// (RFC 7871 section 7.2.1), at least floor. As each is the largest such prefix, two of them are equal or disjoint.
+func publish(cells []Cell, plan []uint32, width, floor uint8) []uint8 {
+	scope := make([]uint8, len(cells))
+	for i := 0; i < len(cells); {
+		j := i // cells[i:j] is a run of one plan: blocks [from, to)
+		for j < len(cells) && plan[j] == plan[i] {
+			j++
+		}
+		from, to := cells[i].Start, uint64(1)<<width
+		if j < len(cells) {
+			to = cells[j].Start
+		}
+		for ; i < j; i++ {
+			n := cells[i].Bits
+			for n > floor {
+				size := uint64(1) << (width - n + 1)
+				wide := cells[i].Start &^ (size - 1)
+				if wide < from || wide+size > to {
+					break
+				}
+				n--
+			}
+			scope[i] = max(n, floor)
+		}
+	}
+	return scope
+}
