@@ -1,0 +1,7 @@
+package dnswire
+
+// LowerWord and LowerByte are for the comparison of the two.
+var (
+	LowerWord = lowerWord
+	LowerByte = lowerByte
+)

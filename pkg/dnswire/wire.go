@@ -1,0 +1,86 @@
+package dnswire
+
+// Sizes of the message format (RFC 1035 sections 2.3.4, 4.1.1 and 4.2).
+const (
+	HeaderLen  = 12    // octets of the header
+	NameMax    = 255   // octets of a name in wire form, root label included
+	LabelMax   = 63    // octets of a label
+	MessageMax = 65535 // octets of a message over TCP: what the two-octet length can say
+	UDPMin     = 512   // octets over UDP that every requestor takes (RFC 1035); a smaller EDNS size counts as this (RFC 6891 6.2.5)
+)
+
+// Types that the data plane treats by name. Every other type is opaque to it (RFC 3597).
+const (
+	TypeNone   uint16 = 0
+	TypeA      uint16 = 1
+	TypeNS     uint16 = 2
+	TypeCNAME  uint16 = 5
+	TypeSOA    uint16 = 6
+	TypeHINFO  uint16 = 13
+	TypeTXT    uint16 = 16
+	TypeAAAA   uint16 = 28
+	TypeDNAME  uint16 = 39
+	TypeOPT    uint16 = 41
+	TypeDS     uint16 = 43
+	TypeRRSIG  uint16 = 46
+	TypeNXNAME uint16 = 128 // RFC 9824: a meta type, only ever seen in a bitmap
+	TypeTKEY   uint16 = 249
+	TypeTSIG   uint16 = 250
+	TypeIXFR   uint16 = 251
+	TypeAXFR   uint16 = 252
+	TypeMAILB  uint16 = 253
+	TypeMAILA  uint16 = 254
+	TypeANY    uint16 = 255
+)
+
+// Classes.
+const (
+	ClassIN  uint16 = 1
+	ClassCH  uint16 = 3
+	ClassANY uint16 = 255
+)
+
+// Operation codes (RFC 1035 section 4.1.1). All others are answered with RcodeNotImp.
+const OpcodeQuery uint8 = 0
+
+// Response codes. Those above 15 need an OPT record to carry their upper bits (RFC 6891 section 6.1.3).
+const (
+	RcodeNoError  uint16 = 0
+	RcodeFormErr  uint16 = 1
+	RcodeServFail uint16 = 2
+	RcodeNXDomain uint16 = 3
+	RcodeNotImp   uint16 = 4
+	RcodeRefused  uint16 = 5
+	RcodeYXDomain uint16 = 6
+	RcodeNotAuth  uint16 = 9
+	RcodeBadVers  uint16 = 16
+)
+
+// Bits of the header's second 16-bit word.
+const (
+	FlagQR uint16 = 1 << 15
+	FlagAA uint16 = 1 << 10
+	FlagTC uint16 = 1 << 9
+	FlagRD uint16 = 1 << 8
+	FlagRA uint16 = 1 << 7
+	FlagAD uint16 = 1 << 5
+	FlagCD uint16 = 1 << 4
+
+	opcodeShift = 11
+	opcodeMask  = 0xF
+	rcodeMask   = 0xF
+)
+
+// EDNS option codes.
+const (
+	OptionNSID      uint16 = 3  // RFC 5001
+	OptionECS       uint16 = 8  // RFC 7871
+	OptionCookie    uint16 = 10 // RFC 7873
+	OptionKeepalive uint16 = 11 // RFC 7828
+)
+
+// Address families of the client subnet option (RFC 7871 section 6): IANA's address family numbers.
+const (
+	FamilyIPv4 uint16 = 1
+	FamilyIPv6 uint16 = 2
+)
