@@ -1,0 +1,68 @@
+package policy
+
+import (
+	"time"
+
+	"geodns/pkg/health"
+	"geodns/pkg/steering"
+)
+
+// Limits on policy files. Each is far above what people write by hand, most are above what they generate.
+const (
+	// FilesMax is the most policy files below one folder; with 16 MiB a file it bounds what a load can read.
+	FilesMax = 10_000
+	// EntriesMax is the most regions, checks, pools, maps or policies, of each kind, over all files: one policy for each
+	// name of a large fleet, and a bound on what the compiler is given.
+	EntriesMax = 100_000
+	// NameMax is the longest name of anything, in bytes: as long as a DNS label, so that a name fits a metric's label, a
+	// log line and a URL.
+	NameMax = 63
+	// TargetsMax is the most targets of a pool: the answer path draws over them.
+	TargetsMax = 4096
+	// ValuesMax is the most addresses of one family of a target.
+	ValuesMax = steering.ValuesMax
+	// RulesMax is the most rules of a policy: each is compared with those before it.
+	RulesMax = 1000
+	// ConditionsMax is the most geos, subnets or asns, of each, of a rule, and the most areas or subnets of a map.
+	ConditionsMax = 10_000
+	// RankMax is the most rankers of a rule: there are five kinds, and one may return with a finer band.
+	RankMax = 8
+	// FallbacksMax is the longest chain of pools that fall back on one another: a plan keeps 16 tiers, more pools than
+	// half of that would mostly be lost in the last.
+	FallbacksMax = 8
+	// ListMax is the most tags of a target, jurisdictions of a region or of a fence, and statuses of a check.
+	ListMax = 64
+	// TextMax is the longest free text (a jurisdiction, a path, a body to look for), in bytes.
+	TextMax = 1024
+)
+
+// Ranges of numbers.
+const (
+	// suggestionsMax is for how many unknown names a similar one is looked for, which takes as long as there are names.
+	suggestionsMax = 100
+	// ttlLimit is the largest TTL, 2^31 - 1 (RFC 2181 section 8).
+	ttlLimit = 1<<31 - 1
+	// asnMax is the largest AS number; 0 (RFC 7607) and 2^32 - 1 (RFC 7300) are reserved.
+	asnMax = 1<<32 - 2
+	// costMax and capacityMax only keep sums of such numbers exact.
+	costMax     = 1e12
+	capacityMax = 1e12
+	// bandKilometersMax is half the Earth's girth: no two places are farther apart.
+	bandKilometersMax = 20_038
+	// bandLatencyMax is a latency at which nothing is near any more.
+	bandLatencyMax = 10 * time.Second
+	// recheckMin is the shortest time after which a failed probe is repeated: a fifth of the shortest interval.
+	recheckMin = health.IntervalMin / 5
+	// pauseMax bounds warm_up, dwell and a RUM value's age.
+	pauseMax = 7 * 24 * time.Hour
+	// samplesMax bounds min_samples.
+	samplesMax = 1_000_000
+	// factorMax bounds the weights of jitter and errors in a latency ranking.
+	factorMax = 1000
+)
+
+// Defaults of a policy's TTLs, in seconds.
+const (
+	ttlMinDefault = 15
+	ttlMaxDefault = 60
+)
