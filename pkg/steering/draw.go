@@ -43,7 +43,7 @@ func admitted(admit uint16, policy, target, key uint64) bool {
 }
 
 // WeightMax keeps scores within 64 bits and is far above any ratio that a draw can show.
-const WeightMax = 1 << 16
+const WeightMax = 1 << 19
 
 // score is the candidate's place in the draw: the lower the better.
 func score(weight uint32, policy, target, key uint64) uint64 {

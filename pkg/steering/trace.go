@@ -97,6 +97,7 @@ func (tr *Trace) saw(pass uint8, tier int, id TargetID, reason Reason) {
 // chose turns candidates into those drawn and those not.
 func (tr *Trace) chose(pass uint8, tier int, doubtBefore bool, d *Decision) {
 	tr.Pass, tr.Tier, tr.DoubtBefore = pass, tier, doubtBefore
+	unknown := tr.unknownAnswers(tier, d)
 	for i := range tr.Tiers {
 		for j := range tr.Tiers[i].Targets {
 			g := &tr.Tiers[i].Targets[j]
@@ -104,7 +105,7 @@ func (tr *Trace) chose(pass uint8, tier int, doubtBefore bool, d *Decision) {
 			case i > tier:
 				g.Reason = NotReached
 			case i == tier:
-				g.Reason = g.Reason.afterDraw(slices.Contains(d.Targets[:d.N], g.ID), tr.unknownAnswers(tier, d))
+				g.Reason = g.Reason.afterDraw(slices.Contains(d.Targets[:d.N], g.ID), unknown)
 			}
 			if pass == passAdmitted {
 				g.First = g.Reason

@@ -1,0 +1,18 @@
+package steering
+
+// Internals that tests hold against their slow twins.
+var (
+	Score    = score
+	Admitted = admitted
+	NegLog2  = negLog2
+	DrawHash = drawHash
+)
+
+// LogFraction is the number of bits behind the point of NegLog2's result.
+const LogFraction = logFraction
+
+// FindCell gives the number of the client's cell.
+func (t *Table) FindCell(c Client) uint32 { return t.cells.find(c) }
+
+// Network is the key of `pick: hash`.
+func (c Client) Network() uint64 { return c.network() }
