@@ -1,0 +1,125 @@
+package geo
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"hash"
+	"math"
+	"net/netip"
+)
+
+// Networks is all client networks in address order, disjoint, covering
+// everything, cut to blocks (/24, /56). Immutable.
+type Networks struct {
+	// Places holds the distinct places that the lists below refer to; index 0
+	// is the zero Place.
+	Places []Place
+	// V4 and V6 are the networks of each family: the first Start is 0, they are
+	// sorted, and neighbors differ in Place.
+	V4, V6 []Run
+	// Long is the operator's overrides that are longer than a block, by address
+	// and then length. One matches only where the client is wholly known; the
+	// longest that does, decides.
+	Long []LongPlace
+}
+
+// Run is a run of blocks that have one place: from Start to the block before
+// the next run's Start, or to the last.
+type Run struct {
+	Start uint64 // number of a block: an IPv4 address >> 8, or the top 64 bits of an IPv6 address >> 8
+	Place uint32 // index into Networks.Places
+}
+
+// LongPlace is an override longer than a block, with all that is known of it:
+// the overrides that enclose it and the place of its block included.
+type LongPlace struct {
+	Prefix netip.Prefix
+	Place  uint32 // index into Networks.Places
+}
+
+// At gives the place of the block that holds an address, whatever Long says.
+func (n *Networks) At(a netip.Addr) Place {
+	i, _ := n.run(a.Unmap())
+	return n.Places[i.Place]
+}
+
+// run gives the run that holds an address, and its index.
+func (n *Networks) run(a netip.Addr) (Run, int) {
+	f, num := number(a)
+	runs := n.V6
+	if f == ipv4 {
+		runs = n.V4
+	}
+	block := f.block(num)
+	lo, hi := 0, len(runs)
+	for lo+1 < hi {
+		if mid := (lo + hi) / 2; runs[mid].Start <= block {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return runs[lo], lo
+}
+
+// id is a content hash: SHA-256 of everything in the Networks, in hex, its
+// first 16 digits.
+func (n *Networks) id() string {
+	h := hasher{Hash: sha256.New()}
+	h.num(uint64(len(n.Places)))
+	for _, p := range n.Places {
+		for _, s := range []string{p.Continent, p.Country, p.Subdivision} {
+			h.num(uint64(len(s)))
+			h.buf = append(h.buf, s...)
+		}
+		h.num(uint64(p.ASN))
+		located := uint64(0)
+		if p.HasLocation {
+			located = 1
+		}
+		h.num(located)
+		h.num(math.Float64bits(p.Lat))
+		h.num(math.Float64bits(p.Lon))
+	}
+	for _, runs := range [][]Run{n.V4, n.V6} {
+		h.num(uint64(len(runs)))
+		for _, r := range runs {
+			h.num(r.Start)
+			h.num(uint64(r.Place))
+		}
+	}
+	h.num(uint64(len(n.Long)))
+	for _, l := range n.Long {
+		f, a := number(l.Prefix.Addr())
+		for _, x := range []uint64{uint64(f), a.hi, a.lo, uint64(l.Prefix.Bits()), uint64(l.Place)} {
+			h.num(x)
+		}
+	}
+	h.flush()
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// hasher feeds a hash with numbers, through a buffer, as a hash takes large
+// pieces much faster than small ones.
+type hasher struct {
+	hash.Hash
+	buf []byte
+}
+
+// hasherBuffer is when a hasher's buffer is passed on, in bytes.
+const hasherBuffer = 32 << 10
+
+// num adds a number.
+func (h *hasher) num(x uint64) {
+	h.buf = binary.LittleEndian.AppendUint64(h.buf, x)
+	if len(h.buf) >= hasherBuffer {
+		h.flush()
+	}
+}
+
+// flush passes the buffer on.
+func (h *hasher) flush() {
+	h.Write(h.buf) //nolint:errcheck // a hash's Write never returns an error (hash.Hash)
+	h.buf = h.buf[:0]
+}
