@@ -1,0 +1,135 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"geodns/pkg/policy"
+)
+
+// Limits of the listener. Operators' tools, a scraper and a load balancer's readiness check share it.
+const (
+	// ConnectionsMax bounds the open connections; more wait in the kernel's queue.
+	ConnectionsMax = 256
+	// headerBytesMax bounds a request's headers; a bearer token is the longest that we expect.
+	headerBytesMax = 16 << 10
+	// bodyBytesMax bounds a request's body. No operation takes one yet.
+	bodyBytesMax = 64 << 10
+	// headerTimeout and requestTimeout bound how long a slow client may take to send a request.
+	headerTimeout  = 5 * time.Second
+	requestTimeout = 10 * time.Second
+	// answerTimeout bounds an answer from the end of its request's headers, waiting included.
+	answerTimeout = 30 * time.Second
+	// ReloadTimeout bounds how long POST /v1/reload waits for the load. A compile from the largest databases takes seconds;
+	// minutes mean that something is stuck. The load itself is not cut off by it.
+	ReloadTimeout = 5 * time.Minute
+	// idleTimeout is longer than a scrape interval, so that a scraper keeps its connection.
+	idleTimeout = 2 * time.Minute
+	// closeTimeout is what answers under way get when the process ends.
+	closeTimeout = 2 * time.Second
+)
+
+// Config says where to listen and whom to ask. It is not changed after New. All funcs are needed, must be safe for concurrent
+// use, and return values that the caller may keep.
+type Config struct {
+	// Listen is a loopback address; port 0 takes a free one.
+	Listen netip.AddrPort
+	// Version is the binary's.
+	Version string
+	// Log takes what goes wrong with the listener.
+	Log *slog.Logger
+
+	// Status and Targets give the documents of their names, targets ordered by id.
+	Status  func() Status
+	Targets func() []Target
+	// Ready is nil when answers are right, else why they may not be.
+	Ready func() error
+	// Explain decides a question as serving would, now. Its errors are the asker's: a name that is not steered, a bad type.
+	Explain func(context.Context, policy.Question) (*policy.Explanation, error)
+	// Reload begins a load and waits for it. A refused load is no error: its Load says so. An error means that none was tried
+	// or that ctx ended first.
+	Reload func(context.Context) (Load, error)
+	// Metrics says where the counters are.
+	Metrics Metrics
+}
+
+// Server is a bound listener with the API behind it.
+type Server struct {
+	listener net.Listener
+	http     *http.Server
+	log      *slog.Logger
+}
+
+// New checks cfg and binds its address. It starts nothing: Run does. A Server that is not run must be closed.
+func New(cfg Config) (*Server, error) {
+	if !cfg.Listen.Addr().IsLoopback() {
+		return nil, fmt.Errorf("api.listen: %s is not a loopback address; the API has no authentication yet and stays on loopback", cfg.Listen)
+	}
+	handler, err := NewHandler(cfg)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", cfg.Listen.String())
+	if err != nil {
+		return nil, fmt.Errorf("api.listen: %w", err)
+	}
+	return &Server{
+		listener: netutil.LimitListener(listener, ConnectionsMax),
+		http: &http.Server{
+			Handler:           handler,
+			ReadHeaderTimeout: headerTimeout,
+			ReadTimeout:       requestTimeout,
+			WriteTimeout:      answerTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    headerBytesMax,
+			ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+		},
+		log: cfg.Log,
+	}, nil
+}
+
+// Addr is the address bound.
+func (s *Server) Addr() netip.AddrPort {
+	if tcp, ok := s.listener.Addr().(*net.TCPAddr); ok {
+		return tcp.AddrPort()
+	}
+	return netip.AddrPort{}
+}
+
+// Close gives the address back without serving. After Run it does nothing.
+func (s *Server) Close() error {
+	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("closing the api's listener: %w", err)
+	}
+	return nil
+}
+
+// Run serves until ctx ends, lets answers under way end for a moment, and returns nil; or an error if the listener breaks.
+func (s *Server) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- s.http.Serve(s.listener) }()
+	s.log.Info("api listens", "address", s.Addr().String())
+	select {
+	case err := <-served:
+		return fmt.Errorf("serving the api: %w", err)
+	case <-ctx.Done():
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	if err := s.http.Shutdown(closing); err != nil {
+		s.log.Debug("api answers were cut off", "error", err.Error())
+		s.http.Close()
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving the api: %w", err)
+	}
+	return nil
+}

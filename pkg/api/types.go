@@ -1,0 +1,107 @@
+package api
+
+import "time"
+
+// Status is what a node says of itself at GET /v1/status.
+type Status struct {
+	Node     string     `json:"node"               doc:"The node's name"`
+	Version  string     `json:"version"            doc:"Version of the binary"`
+	Started  time.Time  `json:"started"            doc:"When this process began"`
+	Ready    bool       `json:"ready"              doc:"What /readyz says"`
+	NotReady string     `json:"not_ready,omitempty" doc:"Why it is not ready"`
+	Listen   []string   `json:"listen"             doc:"Addresses served, UDP and TCP"`
+	Workers  int        `json:"workers"            doc:"UDP workers for each address"`
+	World    World      `json:"world"              doc:"What is being served"`
+	LastLoad Load       `json:"last_load"          doc:"The last load that was tried"`
+	Geo      []Database `json:"geo"                doc:"Geo databases, in the order in which they are asked"`
+}
+
+// World is what a node serves: zones, table and states that belong together.
+type World struct {
+	ID       string    `json:"id"        doc:"Content hash of zones and table: the same files give the same id on every node"`
+	Table    string    `json:"table"     doc:"Content hash of the compiled policies and geo data"`
+	Since    time.Time `json:"since,omitzero" doc:"When it was swapped in"`
+	Zones    []Zone    `json:"zones"     doc:"Zones by name, the first 1,000"`
+	ZoneN    int       `json:"zones_total"    doc:"How many zones there are"`
+	Records  int       `json:"records_total"  doc:"Records of all zones"`
+	Policies int       `json:"policies_total" doc:"Policies"`
+	Targets  int       `json:"targets_total"  doc:"Targets"`
+	Cells    int       `json:"cells_total"    doc:"Cells: blocks of clients that are told apart"`
+}
+
+// ZonesListedMax is how many zones a Status lists; a document should stay readable on a node with a million.
+const ZonesListedMax = 1000
+
+// Zone is one zone of a World.
+type Zone struct {
+	Origin  string `json:"origin"  doc:"Absolute name with its final dot"`
+	Serial  uint32 `json:"serial"  doc:"Serial of its SOA"`
+	Records int    `json:"records" doc:"Records in it"`
+	File    string `json:"file"    doc:"File it was read from"`
+}
+
+// Load is the outcome of one load of files.
+type Load struct {
+	Result   string    `json:"result" enum:"none,loaded,unchanged,refused" doc:"none: no load has ended yet; unchanged: the same world as before; refused: the world before it keeps serving"`
+	At       time.Time `json:"at,omitzero"      doc:"When it ended"`
+	Seconds  float64   `json:"duration_seconds" doc:"How long it took"`
+	World    string    `json:"world,omitempty"  doc:"Id of the world that serves after it"`
+	Findings []Finding `json:"findings"         doc:"Errors and warnings, the first 100"`
+	Errors   int       `json:"errors_total"     doc:"How many errors there were"`
+	Warnings int       `json:"warnings_total"   doc:"How many warnings there were"`
+}
+
+// The results of a Load.
+const (
+	LoadNone      = "none"
+	LoadLoaded    = "loaded"
+	LoadUnchanged = "unchanged"
+	LoadRefused   = "refused"
+)
+
+// FindingsListedMax is how many findings a Load lists: nobody reads more, and one missing name can cause thousands.
+const FindingsListedMax = 100
+
+// Finding is one error or warning in an operator's file.
+type Finding struct {
+	File     string `json:"file"`
+	Line     int    `json:"line"`
+	Col      int    `json:"col"`
+	Severity string `json:"severity" enum:"error,warning"`
+	Message  string `json:"message"`
+}
+
+// Database is one geo database.
+type Database struct {
+	Path     string    `json:"path"               doc:"File; empty for the built-in one"`
+	Type     string    `json:"type"               doc:"Its own name for what it is"`
+	Built    time.Time `json:"built,omitzero"     doc:"When it was built"`
+	Networks int       `json:"networks"           doc:"Networks with data in it"`
+	Hash     string    `json:"hash,omitempty"     doc:"The first 16 digits of its SHA-256"`
+	State    string    `json:"state"              doc:"What of it is in use"`
+	Refused  string    `json:"refused,omitempty"  doc:"Why the file at path is not the one in use"`
+}
+
+// Target is one target at GET /v1/targets.
+type Target struct {
+	ID        string    `json:"id"              doc:"pool/target"`
+	State     string    `json:"state"           enum:"up,degraded,down,unknown"`
+	InDoubt   bool      `json:"in_doubt"        doc:"Never probed, or a probe contradicts the verdict, or the verdict is old"`
+	Admit     float64   `json:"admit"           doc:"The part of its traffic that it takes, 0 to 1"`
+	Drained   bool      `json:"drained"         doc:"As good as absent"`
+	Check     string    `json:"check,omitempty" doc:"Name of its check; none: always up"`
+	Addresses []Address `json:"addresses"       doc:"What is probed; a target is up if all its addresses are"`
+}
+
+// Address is one probed address of a Target.
+type Address struct {
+	Address   string    `json:"address"              doc:"The address, or the host name that is probed"`
+	State     string    `json:"state"                enum:"up,degraded,down,unknown"`
+	Doubt     string    `json:"doubt"                enum:"none,never-probed,contested,too-old" doc:"Why the state is in doubt"`
+	Since     time.Time `json:"since,omitzero"       doc:"When it came to this state, or came to be known"`
+	Decision  string    `json:"decision,omitempty"   doc:"Id of the verdict that the state is of"`
+	LastProbe time.Time `json:"last_probe,omitzero"  doc:"When the last probe ended"`
+	LastGood  bool      `json:"last_probe_ok"        doc:"Whether the last probe was good"`
+	Reason    string    `json:"reason,omitempty"     doc:"What the last probe saw"`
+	Latency   float64   `json:"latency_seconds,omitempty" doc:"How long the last probe took"`
+}
