@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"geodns/pkg/api"
+)
+
+// Limits of a conversation with a server.
+const (
+	// answerTimeout bounds an answer that needs no work.
+	answerTimeout = 30 * time.Second
+	// reloadTimeout is a little longer than the server waits itself, so that its word is heard.
+	reloadTimeout = api.ReloadTimeout + 10*time.Second
+	// answerBytesMax bounds an answer: the targets of a large server are some megabytes.
+	answerBytesMax = 64 << 20
+)
+
+// client asks a running server.
+type client struct {
+	base  *url.URL
+	token string
+	http  *http.Client
+}
+
+// problem is an error document (RFC 9457) with the API's list of details.
+type problem struct {
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+	Errors []struct {
+		Location string `json:"location"`
+		Message  string `json:"message"`
+	} `json:"errors"`
+
+	status int
+}
+
+// Error gives the document in one line.
+func (p *problem) Error() string {
+	text := p.Detail
+	if text == "" {
+		text = p.Title
+	}
+	for _, e := range p.Errors {
+		if p.status == http.StatusUnprocessableEntity && e.Location != "" && strings.Contains(e.Location, ":") {
+			continue // a finding, which is printed by itself
+		}
+		text += "; " + strings.TrimSpace(e.Location+" "+e.Message)
+	}
+	return "the server says: " + text
+}
+
+// addAPI adds --api.
+func addAPI(cmd *cobra.Command) {
+	cmd.Flags().String("api", "", "URL of a running server's API (GEODNS_API, else as the server's file says)")
+}
+
+// newClient finds the API: --api, else GEODNS_API, else what the server's file says.
+func newClient(cmd *cobra.Command) (*client, error) {
+	where, what := cmd.Flag("api").Value.String(), "--api"
+	if !cmd.Flags().Changed("api") {
+		where, what = os.Getenv("GEODNS_API"), "GEODNS_API"
+	}
+	if where == "" {
+		cfg, err := configFor(cmd)
+		if err != nil {
+			return nil, err
+		}
+		if !cfg.API.IsValid() {
+			return nil, errors.New("the server's file turns the API off; name another by --api")
+		}
+		where, what = "http://"+cfg.API.String(), "api.listen"
+	}
+	base, err := url.Parse(where)
+	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
+		return nil, usagef("%s: %q is not a URL such as http://127.0.0.1:8053", what, where)
+	}
+	// No proxy: the API is on loopback or named on purpose. No redirect: a token goes to nobody else.
+	transport := &http.Transport{Proxy: nil, DisableKeepAlives: true}
+	return &client{base: base, token: os.Getenv("GEODNS_TOKEN"), http: &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+// do asks and gives the answer's body. An answer that is no success is a *problem.
+func (c *client) do(ctx context.Context, method, path, accept string, timeout time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.base.String(), "/")+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking the server: %w", err)
+	}
+	request.Header.Set("Accept", accept)
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("asking the server: %w", err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, answerBytesMax+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the server's answer: %w", err)
+	}
+	if len(body) > answerBytesMax {
+		return nil, fmt.Errorf("reading the server's answer: it is longer than %d bytes", answerBytesMax)
+	}
+	if response.StatusCode/100 == 2 {
+		return body, nil
+	}
+	p := &problem{Title: response.Status}
+	if strings.HasPrefix(response.Header.Get("Content-Type"), "application/problem+json") {
+		if err := json.Unmarshal(body, p); err != nil {
+			return nil, fmt.Errorf("reading the server's answer (%s): %w", response.Status, err)
+		}
+	}
+	p.status = response.StatusCode
+	return nil, p
+}
+
+// get asks for a document.
+func (c *client) get(ctx context.Context, path string, document any) error {
+	body, err := c.do(ctx, http.MethodGet, path, "application/json", answerTimeout)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, document); err != nil {
+		return fmt.Errorf("reading the server's answer to %s: %w", path, err)
+	}
+	return nil
+}

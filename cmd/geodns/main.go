@@ -1,0 +1,112 @@
+// Command geodns is the server and the tools around it: serve runs it, check and explain work offline from the same files,
+// status and reload ask a running server over its HTTP API.
+//
+// The command is thin. It reads flags, environment and the server's file into a node.Config, handles signals, prints results
+// and turns them into exit codes: 0 fine, 1 refused or wrong, 2 usage. Results go to standard output, errors to standard error.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes.
+const (
+	exitFine    = 0
+	exitRefused = 1
+	exitUsage   = 2
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the whole command: arguments in, exit code out.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitFine
+	}
+	if errors.Is(err, errRefused) {
+		return exitRefused // the findings were printed, they say all
+	}
+	fmt.Fprintf(stderr, "geodns: %v\n", err)
+	if _, ok := errors.AsType[*usageError](err); ok {
+		fmt.Fprintln(stderr, "geodns: see geodns --help")
+		return exitUsage
+	}
+	return exitRefused
+}
+
+// errRefused ends a command with exit code 1 and no more words.
+var errRefused = errors.New("refused")
+
+// usageError is a command line that cannot be meant.
+type usageError struct{ err error }
+
+// Error gives what is wrong with the command line.
+func (e *usageError) Error() string { return e.err.Error() }
+
+// Unwrap gives the error behind it.
+func (e *usageError) Unwrap() error { return e.err }
+
+// usagef makes a usageError.
+func usagef(format string, a ...any) error { return &usageError{fmt.Errorf(format, a...)} }
+
+// newRoot builds the command tree.
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "geodns",
+		Short:         "An authoritative DNS server that steers traffic",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		// cobra's own answer to an unknown command is an error that cannot be told from others.
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("which command? One of %s", names(cmd))
+			}
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				return usagef("unknown command %q; did you mean %q?", args[0], near[0])
+			}
+			return usagef("unknown command %q; there are %s", args[0], names(cmd))
+		},
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.AddCommand(newServe(), newCheck(), newExplain(), newStatus(), newReload(), newVersion())
+	return root
+}
+
+// names lists the commands.
+func names(root *cobra.Command) string {
+	list := ""
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			if list != "" {
+				list += ", "
+			}
+			list += c.Name()
+		}
+	}
+	return list
+}
+
+// arguments checks how many there are; cobra's own checks give errors that are no usageError.
+func arguments(lo, hi int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < lo || len(args) > hi {
+			return usagef("%s takes %s, not %q", cmd.CommandPath(), what, args)
+		}
+		return nil
+	}
+}

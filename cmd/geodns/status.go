@@ -1,0 +1,141 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"geodns/pkg/api"
+)
+
+// newStatus builds `geodns status`.
+func newStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what a running server serves, and the state of its targets",
+		Args:  arguments(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := newClient(cmd)
+			if err != nil {
+				return err
+			}
+			var document statusDocument
+			if err := c.get(cmd.Context(), "/v1/status", &document.Status); err != nil {
+				return err
+			}
+			if err := c.get(cmd.Context(), "/v1/targets", &document); err != nil {
+				return err
+			}
+			if wantsJSON(cmd) {
+				return writeJSON(cmd.OutOrStdout(), document)
+			}
+			return document.write(cmd.OutOrStdout(), time.Now())
+		},
+	}
+	addFile(cmd)
+	addOutput(cmd)
+	addAPI(cmd)
+	return cmd
+}
+
+// statusDocument is the API's two documents in one.
+type statusDocument struct {
+	Status  api.Status   `json:"status"`
+	Targets []api.Target `json:"targets"`
+}
+
+// write prints it for people: what the node is, what it serves, then a line for each address of each target.
+func (d *statusDocument) write(w io.Writer, now time.Time) error {
+	s := &d.Status
+	ready := "ready"
+	if !s.Ready {
+		ready = "NOT READY: " + s.NotReady
+	}
+	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(table, "node\t%s, %s, up %s, %s\n", s.Node, s.Version, ago(now, s.Started), ready)
+	fmt.Fprintf(table, "listen\t%s\n", strings.Join(s.Listen, " "))
+	fmt.Fprintf(table, "world\t%s since %s\n", s.World.ID, stamp(s.World.Since))
+	fmt.Fprintf(table, "serving\t%s, %s, %s, %s, %s\n", count(s.World.ZoneN, "zone"), count(s.World.Records, "record"),
+		policies(s.World.Policies), count(s.World.Targets, "target"), count(s.World.Cells, "cell"))
+	fmt.Fprintf(table, "last load\t%s\n", loadLine(&s.LastLoad))
+	for _, db := range s.Geo {
+		fmt.Fprintf(table, "geo\t%s\n", databaseLine(&db))
+	}
+	if len(d.Targets) > 0 {
+		fmt.Fprintln(table, "\nTARGET\tSTATE\tADDRESS\tSINCE\tPROBED\tWHAT THE LAST PROBE SAW")
+	}
+	for i := range d.Targets {
+		writeTarget(table, &d.Targets[i], now)
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("writing the status: %w", err)
+	}
+	return nil
+}
+
+// writeTarget prints a target, a line for each address that is probed.
+func writeTarget(w io.Writer, t *api.Target, now time.Time) {
+	if len(t.Addresses) == 0 {
+		fmt.Fprintf(w, "%s\t%s\t-\t-\t-\tno check\n", t.ID, t.State)
+	}
+	for _, a := range t.Addresses {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, state(a.State, a.Doubt), a.Address, ago(now, a.Since), ago(now, a.LastProbe), a.Reason)
+	}
+}
+
+// state gives a state, and why it is in doubt if it is.
+func state(s, doubt string) string {
+	if doubt == "none" || doubt == "" {
+		return s
+	}
+	return s + " (" + doubt + ")"
+}
+
+// loadLine gives a load in a line.
+func loadLine(l *api.Load) string {
+	if l.Result == api.LoadNone {
+		return "none"
+	}
+	return fmt.Sprintf("%s at %s in %.3f s, %s, %s", l.Result, stamp(l.At), l.Seconds, count(l.Errors, "error"), count(l.Warnings, "warning"))
+}
+
+// databaseLine gives a geo database in a line.
+func databaseLine(db *api.Database) string {
+	line := strings.TrimSpace(db.Path + " " + db.Type)
+	if !db.Built.IsZero() {
+		line += ", built " + stamp(db.Built)
+	}
+	line += ", " + count(db.Networks, "network") + ", " + db.State
+	if db.Refused != "" {
+		line += ": " + db.Refused
+	}
+	return line
+}
+
+// policies counts policies; their plural is not count's.
+func policies(n int) string {
+	if n == 1 {
+		return "1 policy"
+	}
+	return fmt.Sprintf("%d policies", n)
+}
+
+// stamp gives a time in UTC, to the second.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.UTC().Format("2006-01-02T15:04:05Z")
+}
+
+// ago gives how long ago a time is.
+func ago(now, t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return max(now.Sub(t), 0).Round(time.Second).String()
+}
