@@ -128,7 +128,11 @@ func (e *LoadError) Error() string {
 func Nearest(name string, known []string) string {
 	best, bestDist := "", len(name)/3+1
 	for _, k := range known {
-		if d := distance(strings.ToLower(name), strings.ToLower(k)); d <= bestDist && (best == "" || d < bestDist) {
+		d := distance(strings.ToLower(name), strings.ToLower(k))
+		if d >= len(name) {
+			continue // nothing of the name is left
+		}
+		if d <= bestDist && (best == "" || d < bestDist) {
 			best, bestDist = k, d
 		}
 	}

@@ -100,8 +100,8 @@ func TestYAML(t *testing.T) {
 		{"list for map", "m: [1]\n", "f.yaml:1:4: error: a mapping is wanted here, not a list"},
 		{"list", "- a\n", "f.yaml:1:1: error: a mapping is wanted here, not a list"},
 		{"two documents", "s: a\n---\ns: b\n", "f.yaml:2:1: error: a second document begins here; a file holds one"},
-		{"syntax", "s: [a\ni: 3\n", "f.yaml:1:1: error: not valid YAML: did not find expected ',' or ']'"},
-		{"unknown alias", "s: *a\n", "f.yaml:1:1: error: not valid YAML: unknown anchor 'a' referenced"},
+		{"syntax", "s: [a\ni: 3\n", "f.yaml:2:1: error: not valid YAML: did not find expected ',' or ']'"},
+		{"unknown alias", "s: *a\n", "f.yaml:1:4: error: not valid YAML: unknown anchor 'a' referenced"},
 		{"key is a list", "[a]: 1\n", "f.yaml:1:1: error: a key is wanted here, not a list"},
 	} {
 		_, fs := read(c.text)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -75,13 +74,17 @@ func ParseYAML(file string, data []byte, fs *Findings) (Value, bool) {
 		fs.Errorf(WholeFile(file), "the file has %d bytes; at most %d are read", len(data), YAMLBytesMax)
 		return Value{}, false
 	}
+	if at, why := unreadable(file, data); why != "" {
+		fs.Errorf(at, "not valid YAML: %s", why)
+		return Value{}, false
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	doc, err := decode(dec)
 	if errors.Is(err, io.EOF) {
 		return Value{}, true
 	}
 	if err != nil {
-		fs.Errorf(yamlErrorPlace(file, err), "%s", yamlErrorText(err))
+		fs.Errorf(yamlErrorPlace(file, data, err), "%s", yamlErrorText(err))
 		return Value{}, false
 	}
 	next, err := decode(dec)
@@ -90,7 +93,7 @@ func ParseYAML(file string, data []byte, fs *Findings) (Value, bool) {
 		return Value{}, false
 	}
 	if !errors.Is(err, io.EOF) {
-		fs.Errorf(yamlErrorPlace(file, err), "%s", yamlErrorText(err))
+		fs.Errorf(yamlErrorPlace(file, data, err), "%s", yamlErrorText(err))
 		return Value{}, false
 	}
 	if len(doc.Content) == 0 {
@@ -138,28 +141,6 @@ func (v Value) bound(depth int, budget *int) (bad Value, why string) {
 		}
 	}
 	return Value{}, ""
-}
-
-var yamlLine = regexp.MustCompile(`line (\d+)`) //nolint:gochecknoglobals // a compiled constant
-
-// yamlErrorPlace finds the line that the parser's message names; it knows no column.
-func yamlErrorPlace(file string, err error) Place {
-	p := WholeFile(file)
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		if n, convErr := strconv.Atoi(m[1]); convErr == nil && n > 0 {
-			p.Line = n
-		}
-	}
-	return p
-}
-
-// yamlErrorText strips what the place says already.
-func yamlErrorText(err error) string {
-	s := strings.TrimPrefix(err.Error(), "yaml: ")
-	if i := strings.Index(s, ": "); i > 0 && yamlLine.MatchString(s[:i]) {
-		s = s[i+2:]
-	}
-	return "not valid YAML: " + s
 }
 
 // resolved follows aliases; nil where they run in a circle.
