@@ -1,0 +1,229 @@
+package zone
+
+import (
+	"bytes"
+
+	"github.com/miekg/dns"
+
+	"geodns/internal/source"
+)
+
+// What the parser does not check. An error is what named-checkzone or nsd-checkzone refuses, a warning what both let
+// pass; TestStrictness holds the two against each other.
+
+// check checks one zone by itself. index has run.
+func (z *zoneData) check() {
+	z.checkApex()
+	glue := z.targets(dns.TypeNS)
+	for id := range uint32(z.tree.len()) {
+		z.checkName(id)
+		z.checkHidden(id, glue)
+		z.sets(id, func(typ uint16, set rrset) bool {
+			switch typ {
+			case dns.TypeNS:
+				z.checkNS(id, set)
+			case dns.TypeMX, dns.TypeSRV:
+				z.checkHosts(typ, set)
+			case dns.TypeCNAME:
+				z.checkCNAME(set)
+			}
+			return true
+		})
+	}
+}
+
+// checkApex wants one SOA and at least one NS at the apex, and no SOA elsewhere (RFC 1035 section 5.2).
+func (z *zoneData) checkApex() {
+	at := source.WholeFile(z.file)
+	if soa := z.set(0, dns.TypeSOA); soa == nil {
+		if !z.partial {
+			z.errorf(at, "zone %s has no SOA record at its apex", z.text)
+		}
+	} else {
+		at = z.place(z.first(soa))
+		if len(soa) > 1 {
+			z.errorf(z.place(&z.recs[soa[1]]), "zone %s has two SOA records; there is one to a zone", z.text)
+		}
+	}
+	if z.set(0, dns.TypeNS) == nil && !z.partial {
+		z.errorf(at, "zone %s has no NS record at its apex", z.text)
+	}
+	if ds := z.set(0, dns.TypeDS); ds != nil {
+		z.warnf(z.place(z.first(ds)), "DS records of %s belong into its parent zone; here nobody asks for them", z.text)
+	}
+}
+
+// checkName checks what may stand together at one name.
+func (z *zoneData) checkName(id uint32) {
+	name := z.tree.name(id)
+	var types []uint16
+	z.sets(id, func(typ uint16, set rrset) bool {
+		types = append(types, typ)
+		second := &z.recs[set[min(1, len(set)-1)]]
+		switch {
+		case typ == dns.TypeSOA && id != 0:
+			z.errorf(z.place(second), "SOA at %s, which is not the apex of zone %s", nameText(name), z.text)
+		case (typ == dns.TypeCNAME || typ == dns.TypeDNAME || typ == typeSTEER) && len(set) > 1:
+			z.errorf(z.place(second), "%s stands twice; a name has one at most", z.describe(second))
+		case (typ == dns.TypeDNAME || typ == dns.TypeNS) && isWildcard(name):
+			z.errorf(z.place(second), "%s: a wildcard may not have %s records (RFC 4592 section 4)", nameText(name), typeText(typ))
+		}
+		return true
+	})
+	z.checkBeside(id, types)
+	if z.flags[id]&flagSteer != 0 {
+		z.checkSteer(id, types)
+	}
+}
+
+// checkBeside refuses data beside a CNAME (RFC 2181 section 10.1), but for DNSSEC's (RFC 4035 section 2.5), and NS beside
+// a DNAME below the apex (RFC 6672 section 2.3).
+func (z *zoneData) checkBeside(id uint32, types []uint16) {
+	if z.flags[id]&flagCNAME != 0 {
+		for _, t := range types {
+			switch t {
+			case dns.TypeCNAME, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeKEY, dns.TypeSIG, dns.TypeNXT, typeSTEER:
+				continue
+			}
+			r := z.first(z.set(id, t))
+			z.errorf(z.place(r), "%s stands beside a CNAME; a name with a CNAME has nothing else", z.describe(r))
+			break
+		}
+	}
+	if z.flags[id]&(flagCut|flagDNAME) == flagCut|flagDNAME {
+		r := z.first(z.set(id, dns.TypeDNAME))
+		z.errorf(z.place(r), "%s stands beside NS records; a name is delegated or redirected, not both", z.describe(r))
+	}
+}
+
+// checkHidden looks for data that a cut or a DNAME above hides. Below a DNAME none may be (RFC 6672 section 2.4); below a
+// cut only glue belongs.
+func (z *zoneData) checkHidden(id uint32, glue map[uint32]struct{}) {
+	if !z.occluded(id) || z.start[id] == z.start[id+1] {
+		return
+	}
+	r := &z.recs[z.order[z.start[id]]]
+	cover := nameText(z.tree.name(z.cover[id]))
+	if z.flags[id]&flagBelowDNAME != 0 {
+		z.errorf(z.place(r), "%s is below the DNAME at %s, where no names may be", z.describe(r), cover)
+		return
+	}
+	if _, isGlue := glue[id]; !isGlue {
+		z.warnf(z.place(r), "%s is below the delegation of %s and no NS names it; it is never answered", z.describe(r), cover)
+		return
+	}
+	z.sets(id, func(typ uint16, set rrset) bool {
+		if typ != dns.TypeA && typ != dns.TypeAAAA && typ != typeSTEER {
+			r := z.first(set)
+			z.warnf(z.place(r), "%s is below the delegation of %s; only addresses are used as glue", z.describe(r), cover)
+		}
+		return true
+	})
+}
+
+// targets gives the ids of all names in the zone that records of a type point at.
+func (z *zoneData) targets(typ uint16) map[uint32]struct{} {
+	ids := map[uint32]struct{}{}
+	for i := range z.recs {
+		if r := &z.recs[i]; r.typ == typ {
+			host := folded(target(typ, z.data(r)))
+			if within(host, z.origin) {
+				if id := z.tree.find(host); id != none {
+					ids[id] = struct{}{}
+				}
+			}
+		}
+	}
+	return ids
+}
+
+// folded gives a folded copy of a name.
+func folded(name []byte) []byte {
+	name = bytes.Clone(name)
+	fold(name)
+	return name
+}
+
+// hasAddress says whether a name has addresses, static or steered.
+func (z *zoneData) hasAddress(id uint32) bool {
+	return z.flags[id]&flagSteer != 0 || z.set(id, dns.TypeA) != nil || z.set(id, dns.TypeAAAA) != nil
+}
+
+// checkNS checks the hosts of an NS set: no CNAME (RFC 2181 section 10.3), addresses where the zone must have them.
+func (z *zoneData) checkNS(owner uint32, set rrset) {
+	for _, i := range set {
+		r := &z.recs[i]
+		host := folded(target(r.typ, z.data(r)))
+		if !within(host, z.origin) || z.occluded(owner) {
+			continue
+		}
+		id, kind := z.lookup(host)
+		switch kind {
+		case hitExact, hitWildcard:
+			if z.flags[id]&flagCNAME != 0 {
+				z.errorf(z.place(r), "%s %s is a CNAME; an NS names a host with addresses", z.describe(r), nameText(host))
+			} else if !z.hasAddress(id) {
+				z.noAddress(r, host)
+			}
+		case hitNothing:
+			z.noAddress(r, host)
+		case hitDNAME:
+			z.errorf(z.place(r), "%s %s is below the DNAME at %s; an NS names a host with addresses", z.describe(r), nameText(host), nameText(z.tree.name(id)))
+		case hitCut:
+			glue := z.tree.find(host)
+			if glue != none && z.hasAddress(glue) || z.partial {
+				continue
+			}
+			if id == owner {
+				z.errorf(z.place(r), "%s %s has no glue: the delegation cannot be followed without its address", z.describe(r), nameText(host))
+			} else {
+				z.warnf(z.place(r), "%s %s is below the delegation of %s and has no glue", z.describe(r), nameText(host), nameText(z.tree.name(id)))
+			}
+		}
+	}
+}
+
+// noAddress notes that a record names a host of this zone that has no addresses.
+func (z *zoneData) noAddress(r *record, host []byte) {
+	if z.partial {
+		return
+	}
+	hint := ""
+	if doubled := bytes.TrimSuffix(host, z.origin); len(z.origin) > 1 && len(doubled) < len(host) && bytes.HasSuffix(doubled, z.origin[:len(z.origin)-1]) {
+		hint = "; a final dot is missing"
+	}
+	z.errorf(z.place(r), "%s %s has no A or AAAA record in this zone%s", z.describe(r), nameText(host), hint)
+}
+
+// checkHosts checks the hosts of MX and SRV records: they should be no CNAMEs (RFC 2181 section 10.3, RFC 2782), and
+// exist. The root as host means that there is none (RFC 7505).
+func (z *zoneData) checkHosts(typ uint16, set rrset) {
+	for _, i := range set {
+		r := &z.recs[i]
+		host := folded(target(typ, z.data(r)))
+		if len(host) == 1 || !within(host, z.origin) || z.occluded(r.name) {
+			continue
+		}
+		id, kind := z.lookup(host)
+		switch {
+		case kind == hitNothing, kind <= hitWildcard && z.flags[id]&flagCNAME == 0 && !z.hasAddress(id):
+			z.noAddress(r, host)
+		case kind <= hitWildcard && z.flags[id]&flagCNAME != 0:
+			z.warnf(z.place(r), "%s %s is a CNAME; name the host itself", z.describe(r), nameText(host))
+		case kind == hitDNAME:
+			z.warnf(z.place(r), "%s %s is below the DNAME at %s; name the host itself", z.describe(r), nameText(host), nameText(z.tree.name(id)))
+		}
+	}
+}
+
+// checkCNAME warns of a CNAME whose target is in the zone and does not exist.
+func (z *zoneData) checkCNAME(set rrset) {
+	r := z.first(set)
+	host := folded(target(r.typ, z.data(r)))
+	if !within(host, z.origin) || z.occluded(r.name) || z.partial {
+		return
+	}
+	if _, kind := z.lookup(host); kind == hitNothing && z.children == nil {
+		z.warnf(z.place(r), "%s: its target %s does not exist", z.describe(r), nameText(host))
+	}
+}
