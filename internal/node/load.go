@@ -1,0 +1,233 @@
+package node
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"geodns/internal/source"
+	"geodns/pkg/geo"
+	"geodns/pkg/health"
+	"geodns/pkg/policy"
+	"geodns/pkg/steering"
+	"geodns/pkg/zone"
+)
+
+// Config is a node's configuration, checked for form by whoever read it. Not modified after New.
+type Config struct {
+	Node        string           // the node's name: NSID, id.server
+	Listen      []netip.AddrPort // UDP and TCP
+	Workers     int              // UDP workers an address; 0: one a core
+	Zones       string           // folder of zone and policy files
+	State       string           // folder of what is kept over a restart; "": nothing is
+	Geo         geo.Config
+	API         netip.AddrPort // zero: no API
+	HealthAllow []netip.Prefix // loopback and link-local targets that may be used all the same
+	Version     string
+	Log         *slog.Logger // nil: nothing is logged
+}
+
+// logger is where the node logs to.
+func (c *Config) logger() *slog.Logger {
+	if c.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Log
+}
+
+// onLoopback says whether all listeners are on loopback: then targets may be, too.
+func (c *Config) onLoopback() bool {
+	return !slices.ContainsFunc(c.Listen, func(a netip.AddrPort) bool { return !a.Addr().IsLoopback() })
+}
+
+// loaded is everything that a load read and compiled; its parts belong together. Immutable.
+type loaded struct {
+	zones    *zone.Set
+	geo      *geo.Data
+	compiled *policy.Compiled
+}
+
+// id names the content: the same files and databases give the same on every node.
+func (l *loaded) id() string {
+	return fmt.Sprintf("%s-%s", l.zones.ID(), l.compiled.Table.ID())
+}
+
+// load reads and checks everything. Of what prev has, refused databases are used again. With an error in zones or policies there is
+// no result; a refused database is an error among the findings, and the result is without it.
+func load(cfg *Config, prev *loaded) (*loaded, source.Findings) {
+	var before *geo.Data
+	if prev != nil {
+		before = prev.geo
+	}
+	data, geoFindings := geo.Load(cfg.Geo, before)
+	zones, fs := zone.Load(cfg.Zones, 0)
+	doc, docFindings := policy.Load(cfg.Zones)
+	fs = append(fs, docFindings...)
+	if doc != nil {
+		cfg.checkTargets(doc, &fs)
+	}
+	if zones != nil && doc != nil {
+		join(zones, doc, &fs)
+	}
+	if fs.HasErrors() || zones == nil || doc == nil {
+		return nil, sorted(append(fs, geoFindings...))
+	}
+	compiled, compileFindings := policy.Compile(doc, policy.Input{Networks: data.Networks, GeoLost: data.Lost, Zones: zones})
+	fs = append(fs, compileFindings...)
+	fs = append(fs, geoFindings...)
+	if compiled == nil {
+		return nil, sorted(fs)
+	}
+	return &loaded{zones: zones, geo: data, compiled: compiled}, sorted(fs)
+}
+
+func sorted(fs source.Findings) source.Findings {
+	fs.Sort()
+	return fs
+}
+
+// checkTargets reports targets at addresses that this node must not touch.
+func (c *Config) checkTargets(doc *policy.Document, fs *source.Findings) {
+	loopback := c.onLoopback()
+	for _, t := range doc.Targets {
+		for _, a := range slices.Concat(t.V4, t.V6) {
+			if err := health.Allowed(a, loopback, c.HealthAllow); err != nil {
+				fs.Errorf(t.Place, "target %s: %v", t.ID, err)
+			}
+		}
+	}
+}
+
+// join checks what zones and policies say of each other.
+func join(zones *zone.Set, doc *policy.Document, fs *source.Findings) {
+	policies := map[string]*policy.Policy{}
+	var names []string
+	for _, p := range doc.Policies {
+		policies[p.Name] = p
+		names = append(names, p.Name)
+	}
+	used := map[string]bool{}
+	for _, s := range zones.Steers() {
+		p := policies[s.Policy]
+		used[s.Policy] = true
+		switch {
+		case p == nil && len(names) == 0:
+			fs.Errorf(s.Place, "STEER names policy %q, and there are no policy files in the zones folder", s.Policy)
+		case p == nil:
+			fs.Errorf(s.Place, "STEER names policy %q, which is in no policy file; %s", s.Policy, meant(s.Policy, names))
+		case p.Hosts() && !p.Flatten && s.Apex:
+			fs.Errorf(s.Place, "policy %q answers with host names, and a zone's apex cannot be a CNAME: give its targets addresses, or the policy `flatten: true`", s.Policy)
+		case p.Hosts() && !p.Flatten && !s.Alone:
+			fs.Errorf(s.Place, "policy %q answers every type with a CNAME, so nothing may stand beside the STEER record at %s", s.Policy, s.Owner)
+		}
+	}
+	for _, p := range doc.Policies {
+		if !used[p.Name] {
+			fs.Warnf(p.Place, "no STEER record names policy %q", p.Name)
+		}
+	}
+}
+
+// meant suggests a name.
+func meant(name string, known []string) string {
+	if n := source.Nearest(name, known); n != "" {
+		return fmt.Sprintf("did you mean %q?", n)
+	}
+	return "there are " + strings.Join(known[:min(len(known), 5)], ", ")
+}
+
+// Check reads and checks everything that a server would, and gives what it found.
+func Check(cfg Config) source.Findings {
+	_, fs := load(&cfg, nil)
+	return fs
+}
+
+// Explain answers a question from the files alone, every checked target never probed. Findings with an error mean that the files
+// cannot be used; the error is the question's.
+func Explain(cfg Config, q policy.Question) (*policy.Explanation, source.Findings, error) {
+	l, fs := load(&cfg, nil)
+	if l == nil {
+		return nil, fs, nil
+	}
+	fs = slices.DeleteFunc(fs, func(f source.Finding) bool { return f.Severity == source.Error }) // a refused database: shown by the scope
+	states, err := l.states(func(string) (steering.Verdict, bool) { return steering.Verdict{}, false })
+	if err != nil {
+		return nil, fs, err
+	}
+	e, err := policy.Explain(l.scene(states), q)
+	return e, fs, err
+}
+
+// states makes the States of a load's targets from the verdicts known.
+func (l *loaded) states(verdict func(id string) (steering.Verdict, bool)) (*steering.States, error) {
+	vs := make([]steering.Verdict, len(l.compiled.Targets))
+	for i := range l.compiled.Targets {
+		t := &l.compiled.Targets[i]
+		vs[i] = steering.Unchecked()
+		if t.Pool.Check == nil {
+			continue
+		}
+		v, known := verdict(t.ID)
+		if !known {
+			v = steering.Verdict{State: steering.Unknown, InDoubt: true, Admit: steering.AdmitAll}
+		}
+		vs[i] = v
+	}
+	return steering.NewStates(l.compiled.Table, vs)
+}
+
+// scene is what explain looks at.
+func (l *loaded) scene(states *steering.States) policy.Scene {
+	return policy.Scene{Zones: l.zones, Compiled: l.compiled, States: states, Records: func(a netip.Addr) []string { return records(l.geo, a) }}
+}
+
+// records tells what the geo data has of an address, a line each.
+func records(data *geo.Data, a netip.Addr) []string {
+	r := data.Lookup(a)
+	var out []string
+	if r.BuiltIn {
+		out = append(out, "built-in continents (IANA's registries): "+placeText(r.Place))
+	}
+	for _, db := range r.Databases {
+		line := fmt.Sprintf("%s (%s) %s: %s", db.Path, db.Type, db.Network, placeText(db.Place))
+		if db.Err != "" {
+			line += "; its record cannot be shown: " + db.Err
+		}
+		out = append(out, line)
+		for _, f := range db.Fields {
+			out = append(out, "  "+f.Key+": "+f.Value)
+		}
+	}
+	for _, o := range r.Overrides {
+		out = append(out, fmt.Sprintf("override %s at %s: %s", o.Prefix, o.At, placeText(o.Place)))
+	}
+	return append(out, fmt.Sprintf("decided for %s: %s", r.Decided, placeText(r.Place)))
+}
+
+// placeText is a place in a line.
+func placeText(p geo.Place) string {
+	words := []string{"unknown"}
+	if p.Placed() {
+		words[0] = p.Code().String()
+	}
+	if p.HasLocation {
+		words = append(words, fmt.Sprintf("at %.4f, %.4f", p.Lat, p.Lon))
+	}
+	if p.ASN != 0 {
+		words = append(words, fmt.Sprintf("AS%d", p.ASN))
+	}
+	return strings.Join(words, ", ")
+}
+
+// healthTargets lists what is to be probed.
+func (l *loaded) healthTargets() []health.Target {
+	var out []health.Target
+	for _, t := range l.compiled.Document.Targets {
+		if t.Pool.Check != nil {
+			out = append(out, health.Target{ID: t.ID, Addrs: slices.Concat(t.V4, t.V6), Host: t.Host, Check: t.Pool.Check})
+		}
+	}
+	return out
+}

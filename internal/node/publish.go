@@ -1,0 +1,206 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"geodns/internal/source"
+	"geodns/pkg/api"
+)
+
+// built is a load on its way to the writer of the World.
+type built struct {
+	loaded   *loaded
+	findings source.Findings
+	began    time.Time
+	done     chan<- api.Load // gets the outcome; has room for it
+}
+
+// loadRequest is one caller of Reload.
+type loadRequest struct{ done chan<- api.Load }
+
+// verdictsChanged tells the writer that states are to be made anew. It does not block: one signal stands for all.
+func (n *Node) verdictsChanged() { signal(n.verdicts) }
+
+// signal leaves one message in a channel of size 1.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// publish is the one writer of the World: it swaps in what the loader compiled, and new states when verdicts change.
+func (n *Node) publish(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.verdicts:
+			if err := n.publishStates(); err != nil {
+				n.log.Error("verdicts were not published; the states before them keep serving", "error", err.Error())
+			}
+		case b := <-n.built:
+			b.done <- n.publishLoad(b)
+		}
+	}
+}
+
+// publishStates swaps in the World of now with the verdicts of now.
+func (n *Node) publishStates() error {
+	states, err := n.currentLoad().states(n.health.Verdict)
+	if err != nil {
+		return err
+	}
+	w, err := n.server.World().WithStates(states)
+	if err != nil {
+		return err
+	}
+	n.server.Publish(w)
+	return nil
+}
+
+// publishLoad swaps in a new World, or tells why not.
+func (n *Node) publishLoad(b built) api.Load {
+	before := n.currentLoad()
+	if b.loaded == nil {
+		return n.refused(b.findings, b.began)
+	}
+	w, err := n.world(b.loaded)
+	if err != nil { // join checked the same by another route
+		b.findings.Errorf(source.WholeFile(n.cfg.Zones), "%v", err)
+		n.health.Update(before.healthTargets())
+		return n.refused(b.findings, b.began)
+	}
+	n.server.Publish(w)
+	result := api.LoadLoaded
+	if b.loaded.id() == before.id() {
+		result = api.LoadUnchanged
+	}
+	return n.took(b.loaded, b.findings, b.began, result)
+}
+
+// took notes a load that is served now.
+func (n *Node) took(l *loaded, fs source.Findings, began time.Time, result string) api.Load {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if result == api.LoadLoaded {
+		n.since = time.Now()
+		n.counts.Loaded++
+	} else {
+		n.counts.Unchanged++
+	}
+	n.current = l
+	n.counts.Success = time.Now()
+	return n.noteLoad(result, fs, began)
+}
+
+// refused notes a load that changed nothing.
+func (n *Node) refused(fs source.Findings, began time.Time) api.Load {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.counts.Refused++
+	return n.noteLoad(api.LoadRefused, fs, began)
+}
+
+// noteLoad is the record of a load's end. n.mu is held.
+func (n *Node) noteLoad(result string, fs source.Findings, began time.Time) api.Load {
+	n.last = api.Load{Result: result, At: time.Now().UTC(), Seconds: time.Since(began).Seconds()}
+	if n.current != nil {
+		n.last.World = n.current.id()
+	}
+	n.last.SetFindings(fs)
+	log := n.log.Info
+	if result == api.LoadRefused {
+		log = n.log.Error
+	}
+	log("load ended", "result", result, "world", n.last.World, "seconds", n.last.Seconds, "errors", n.last.Errors, "warnings", n.last.Warnings)
+	return n.last
+}
+
+// logFindings logs each finding of a load once, up to as many as anybody reads.
+func (n *Node) logFindings(fs source.Findings) {
+	for i, f := range fs {
+		if i == api.FindingsListedMax {
+			n.log.Warn("more findings", "count", len(fs)-i)
+			return
+		}
+		log := n.log.Warn
+		if f.Severity == source.Error {
+			log = n.log.Error
+		}
+		log(f.Message, "at", f.Place.String())
+	}
+}
+
+// loadLoop is the loader: one load at a time, for callers of Reload and for changed files. Requests that come during a load wait
+// for the next one, and all that wait share it.
+func (n *Node) loadLoop(ctx context.Context) error {
+	for {
+		var callers []loadRequest
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.touched:
+		case r := <-n.requests:
+			callers = append(callers, r)
+		}
+		for more := true; more; {
+			select {
+			case r := <-n.requests:
+				callers = append(callers, r)
+			default:
+				more = false
+			}
+		}
+		outcome, err := n.loadOnce(ctx)
+		if err != nil {
+			return err
+		}
+		for _, c := range callers {
+			c.done <- outcome
+		}
+	}
+}
+
+// loadOnce loads and has it published.
+func (n *Node) loadOnce(ctx context.Context) (api.Load, error) {
+	began := time.Now()
+	n.rewatch() // before reading: what changes while we read is loaded again
+	l, fs := loadStable(&n.cfg, n.currentLoad())
+	n.logFindings(fs)
+	done := make(chan api.Load, 1)
+	select {
+	case n.built <- built{l, fs, began, done}:
+	case <-ctx.Done():
+		return api.Load{}, ctx.Err()
+	}
+	select {
+	case outcome := <-done:
+		return outcome, nil
+	case <-ctx.Done():
+		return api.Load{}, ctx.Err()
+	}
+}
+
+// Reload begins a load and waits for its end. A refused load is no error: the outcome says so. An error means that none ended.
+func (n *Node) Reload(ctx context.Context) (api.Load, error) {
+	done := make(chan api.Load, 1)
+	select {
+	case n.requests <- loadRequest{done}:
+	case <-n.stopped:
+		return api.Load{}, errors.New("the node has stopped")
+	case <-ctx.Done():
+		return api.Load{}, fmt.Errorf("waiting for another load to end: %w", ctx.Err())
+	}
+	select {
+	case outcome := <-done:
+		return outcome, nil
+	case <-n.stopped:
+		return api.Load{}, errors.New("the node has stopped")
+	case <-ctx.Done():
+		return api.Load{}, fmt.Errorf("waiting for the load to end, which goes on: %w", ctx.Err())
+	}
+}

@@ -1,0 +1,241 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"geodns/internal/source"
+	"geodns/pkg/geo"
+	"geodns/pkg/steering"
+	"geodns/pkg/zone"
+)
+
+// Input is what a Document is compiled against.
+type Input struct {
+	Networks *geo.Networks
+	GeoLost  bool      // databases are configured, and none could be loaded
+	Zones    *zone.Set // for `flatten`; nil: no zones
+}
+
+// Compiled is a Document's Table with what is needed to explain it. Immutable.
+type Compiled struct {
+	Document *Document
+	Table    *steering.Table
+	Targets  []CompiledTarget // by steering.TargetID
+
+	networks *geo.Networks
+	layouts  []*layout // by the Table's layout number
+	layoutOf []int     // by steering.PolicyID, which is Policy.Index
+	subnets  *subnets
+	cells    *cellSet
+}
+
+// CompiledTarget is one target of the Table. A host-name target that a policy flattens stands a second time, with its
+// addresses.
+type CompiledTarget struct {
+	*Target
+
+	V4, V6 []netip.Addr
+	Host   string
+}
+
+// PolicyIDs gives the Table's number of each policy, by name.
+func (c *Compiled) PolicyIDs() map[string]steering.PolicyID {
+	ids := make(map[string]steering.PolicyID, len(c.Document.Policies))
+	for i, p := range c.Document.Policies {
+		ids[p.Name] = steering.PolicyID(i)
+	}
+	return ids
+}
+
+// compiler is one Compile in progress.
+type compiler struct {
+	doc   *Document
+	in    Input
+	fs    source.Findings
+	out   *Compiled
+	spec  steering.Spec
+	flats map[*Target]steering.TargetID // flattened twins of host-name targets
+}
+
+// Compile makes the Table of a checked Document: pure, and the same on every node that is given the same. The findings
+// are what only clients' places can show, such as a fence that leaves some of them nothing; with an error among them
+// there is no Compiled.
+func Compile(doc *Document, in Input) (*Compiled, source.Findings) {
+	c := &compiler{doc: doc, in: in, flats: map[*Target]steering.TargetID{}, out: &Compiled{Document: doc, networks: in.Networks}}
+	c.addPools()
+	layouts, layoutOf := groupLayouts(doc)
+	c.out.layouts, c.out.layoutOf = layouts, layoutOf
+	c.out.subnets = newSubnets(layouts, in.Networks)
+	c.classify()
+	for i, p := range doc.Policies {
+		c.addPolicy(p, layoutOf[i])
+	}
+	if c.fs.HasErrors() {
+		c.fs.Sort()
+		return nil, c.fs
+	}
+	table, err := steering.Build(&c.spec)
+	if err != nil {
+		c.fs.Errorf(source.WholeFile("policies"), "the compiled table is not sound, which is a fault of this program: %v", err)
+		return nil, c.fs
+	}
+	c.out.Table = table
+	c.fs.Sort()
+	return c.out, c.fs
+}
+
+// addPools enters pools and their targets; a target's TargetID is its Index.
+func (c *compiler) addPools() {
+	for _, p := range c.doc.Pools {
+		c.spec.Pools = append(c.spec.Pools, steering.Pool{MinUp: uint32(p.MinUp.Of(len(p.Targets))), HasFallback: p.Fallback != nil})
+	}
+	for _, t := range c.doc.Targets {
+		c.addTarget(CompiledTarget{Target: t, V4: t.V4, V6: t.V6, Host: t.Host})
+	}
+}
+
+// addTarget enters one target and gives its number.
+func (c *compiler) addTarget(t CompiledTarget) steering.TargetID {
+	c.out.Targets = append(c.out.Targets, t)
+	c.spec.Targets = append(c.spec.Targets, steering.Target{
+		Hash: steering.NameHash(t.ID), Pool: uint32(t.Pool.Index), Weight: t.Weight, V4: t.V4, V6: t.V6, Host: wireName(t.Host),
+	})
+	return steering.TargetID(len(c.spec.Targets) - 1)
+}
+
+// addPolicy enters one policy: its targets in the order of its layout's entries.
+func (c *compiler) addPolicy(p *Policy, at int) {
+	l := c.out.layouts[at]
+	c.reportEmpty(p, l)
+	s := steering.Policy{
+		Hash: steering.NameHash(p.Name), Layout: uint32(at), TTLMin: p.TTLMin, TTLMax: p.TTLMax, Answers: uint8(p.Answers),
+		Pick: steering.PickWeighted, Separate: p.FamiliesSeparate,
+	}
+	if p.Pick == PickHash {
+		s.Pick = steering.PickHash
+	}
+	switch p.AllDown {
+	case ServeAll:
+		s.AllDown = steering.ServeAll
+	case ServeFirst:
+		s.AllDown = steering.ServeFirst
+	case ServFail:
+		s.AllDown = steering.ServFail
+	}
+	for _, pool := range slotsOf(p) {
+		for _, t := range pool.Targets {
+			id := steering.TargetID(t.Index)
+			if p.Flatten && t.Host != "" {
+				id = c.flatten(p, t)
+			}
+			s.Targets = append(s.Targets, id)
+		}
+	}
+	c.checkFamilies(p, l, s.Targets)
+	c.spec.Policies = append(c.spec.Policies, s)
+}
+
+// flatten gives the twin of a host-name target that has the addresses of the host.
+func (c *compiler) flatten(p *Policy, t *Target) steering.TargetID {
+	if id, done := c.flats[t]; done {
+		return id
+	}
+	id := steering.TargetID(t.Index)
+	if c.in.Zones == nil {
+		c.fs.Errorf(t.Place, "policy %q flattens %s, and there are no zones", p.Name, t.Host)
+		return id
+	}
+	r := c.in.Zones.Resolve(t.Host)
+	v4, v6 := slices.Clone(r.Addrs), slices.Clone(r.Addrs)
+	v4 = slices.DeleteFunc(v4, netip.Addr.Is6)
+	v6 = slices.DeleteFunc(v6, netip.Addr.Is4)
+	switch {
+	case r.Outside:
+		c.fs.Errorf(t.Place, "policy %q flattens %s, which is in none of our zones: give its addresses, or leave `flatten` out", p.Name, t.Host)
+	case r.Steered:
+		c.fs.Errorf(t.Place, "policy %q flattens %s, which is steered itself: name a host with A and AAAA records", p.Name, t.Host)
+	case len(r.Addrs) == 0:
+		c.fs.Errorf(t.Place, "policy %q flattens %s, which has no A or AAAA record", p.Name, t.Host)
+	case len(v4) > ValuesMax || len(v6) > ValuesMax:
+		c.fs.Errorf(t.Place, "policy %q flattens %s, which has more than %d addresses of a family", p.Name, t.Host, ValuesMax)
+	default:
+		id = c.addTarget(CompiledTarget{Target: t, V4: v4, V6: v6})
+	}
+	c.flats[t] = id
+	return id
+}
+
+// reportEmpty says where a policy leaves clients without any target.
+func (c *compiler) reportEmpty(p *Policy, l *layout) {
+	for i, example := range l.empty {
+		if example == nil {
+			continue
+		}
+		r := p.Rules[i]
+		why := "its map leads to no target of the pool"
+		if r.Fenced() {
+			why = fmt.Sprintf("no target there meets the fence [%s]", strings.Join(r.Fence, ", "))
+		}
+		c.fs.Errorf(r.Place, "rule %q of policy %q leaves clients in %s nothing: %s", r.Name, p.Name, example.describe(), why)
+	}
+}
+
+// checkFamilies reports a plan that lacks a type which the policy has elsewhere: then NODATA would depend on the client
+// (design: section 5.8). Without flattening and `families: separate` the Document's own checks exclude it.
+func (c *compiler) checkFamilies(p *Policy, l *layout, targets []steering.TargetID) {
+	has := func(id steering.TargetID) [3]bool {
+		t := c.out.Targets[id]
+		return [3]bool{len(t.V4) > 0, len(t.V6) > 0, t.Host != ""}
+	}
+	var all [3]bool
+	same := true
+	for i, id := range targets {
+		h := has(id)
+		same = same && h == has(targets[0])
+		for y := range all {
+			all[y] = all[y] || h[y]
+		}
+		if !same && !p.FamiliesSeparate {
+			c.fs.Errorf(c.out.Targets[targets[i]].Place, "targets %s and %s of policy %q have addresses of different families; give all the same, or the policy `families: separate`",
+				c.out.Targets[targets[0]].ID, c.out.Targets[id].ID, p.Name)
+			return
+		}
+	}
+	if same {
+		return
+	}
+	names := [3]string{"IPv4 address", "IPv6 address", "host name"}
+	for class, plan := range l.plans {
+		var got [3]bool
+		for _, tier := range plan {
+			for _, e := range tier {
+				for y, h := range has(targets[e]) {
+					got[y] = got[y] || h
+				}
+			}
+		}
+		for y := range got {
+			if all[y] && !got[y] {
+				r := p.Rules[l.ruleOf[class]]
+				c.fs.Errorf(r.Place, "rule %q of policy %q leaves some clients no target with an %s, which other clients have: what exists must not depend on the client", r.Name, p.Name, names[y])
+				return
+			}
+		}
+	}
+}
+
+// wireName is a checked absolute host name in wire form, lower case; nil for "".
+func wireName(host string) []byte {
+	if host == "" {
+		return nil
+	}
+	var b []byte
+	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
+		b = append(b, byte(len(label)))
+		b = append(b, strings.ToLower(label)...)
+	}
+	return append(b, 0)
+}

@@ -1,0 +1,445 @@
+package policy
+
+import (
+	"cmp"
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+	"slices"
+
+	"geodns/pkg/geo"
+	"geodns/pkg/steering"
+)
+
+// noSubnet is the subnet number of clients in none of the operator's subnets.
+const noSubnet = -1
+
+// subnets numbers all prefixes that rules, maps and overrides name, so that a client's longest one stands for all that
+// contain it: they are nested or disjoint.
+type subnets struct {
+	list   []netip.Prefix // distinct, each behind those that contain it
+	parent []int          // by number: the longest other that contains it, or noSubnet
+	number map[netip.Prefix]int
+}
+
+// newSubnets collects the prefixes of all layouts and of overrides that are longer than blocks.
+func newSubnets(layouts []*layout, networks *geo.Networks) *subnets {
+	s := &subnets{number: map[netip.Prefix]int{}}
+	for _, l := range layouts {
+		for _, r := range l.policy.Rules {
+			s.list = append(s.list, r.Subnets...)
+			if m := r.rankMap(); m != nil {
+				for _, sub := range m.Subnets {
+					s.list = append(s.list, sub.Prefix)
+				}
+			}
+		}
+	}
+	for _, long := range networks.Long {
+		s.list = append(s.list, long.Prefix)
+	}
+	slices.SortFunc(s.list, comparePrefix)
+	s.list = slices.Compact(s.list)
+	for i, p := range s.list {
+		s.number[p] = i
+		up := i - 1
+		for up >= 0 && !containsPrefix(s.list[up], p) {
+			up = s.parent[up]
+		}
+		s.parent = append(s.parent, up)
+	}
+	for _, l := range layouts {
+		l.bind(s)
+	}
+	return s
+}
+
+// comparePrefix orders by family, address and length.
+func comparePrefix(a, b netip.Prefix) int {
+	return cmp.Or(cmp.Compare(a.Addr().BitLen(), b.Addr().BitLen()), a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+}
+
+// containsPrefix says whether all of b is in a.
+func containsPrefix(a, b netip.Prefix) bool { return a.Bits() <= b.Bits() && a.Contains(b.Addr()) }
+
+// within says, by subnet number, whether a subnet lies in one of the prefixes.
+func (s *subnets) within(prefixes []netip.Prefix) []bool {
+	out := make([]bool, len(s.list))
+	for _, p := range prefixes {
+		out[s.number[p]] = true
+	}
+	for i, up := range s.parent {
+		out[i] = out[i] || (up != noSubnet && out[up])
+	}
+	return out
+}
+
+// longest gives, by subnet number, the longest of a map's subnets around it, as an index; -1: none.
+func (s *subnets) longest(orders []SubnetOrder) []int {
+	out := make([]int, len(s.list))
+	for i := range out {
+		out[i] = -1
+	}
+	for i := range orders {
+		out[s.number[orders[i].Prefix]] = i
+	}
+	for i, up := range s.parent {
+		if out[i] < 0 && up != noSubnet {
+			out[i] = out[up]
+		}
+	}
+	return out
+}
+
+// find gives the longest subnet around a prefix that is no longer than it, or noSubnet.
+func (s *subnets) find(p netip.Prefix) int {
+	i, exact := slices.BinarySearchFunc(s.list, p, comparePrefix)
+	if exact {
+		return i
+	}
+	for i--; i >= 0; i = s.parent[i] {
+		if containsPrefix(s.list[i], p) {
+			return i
+		}
+	}
+	return noSubnet
+}
+
+// cellSet is all client addresses as the compiler sees them: cells of both families, each of a kind, and the operator's
+// subnets that are longer than cells. A kind is what layouts tell apart.
+type cellSet struct {
+	cells4, cells6 []steering.Cell
+	kinds          []uint32 // by cell, IPv4 first
+	clients        []client // by kind: one of its clients
+	long           []longSubnet
+}
+
+// longSubnet is an operator's subnet that is longer than a cell can be.
+type longSubnet struct {
+	prefix netip.Prefix
+	client client
+	parent int // the longest other around it in cellSet.long, or noSubnet
+}
+
+// segment is a run of blocks of one place and subnet.
+type segment struct {
+	start uint64
+	kind  uint32
+}
+
+// classify fills layouts with their classes and plans, and the Spec with cells and layouts.
+func (c *compiler) classify() {
+	set := &cellSet{}
+	c.out.cells = set
+	kinds := newKinds(c.in.Networks)
+	seg4 := c.out.subnets.sweep(c.in.Networks.V4, true, kinds)
+	seg6 := c.out.subnets.sweep(c.in.Networks.V6, false, kinds)
+	classes := make([][]uint32, len(c.out.layouts)) // by layout and kind
+	merged := make([]uint32, len(kinds.clients))    // kinds that no layout so far tells apart
+	for i, l := range c.out.layouts {
+		classes[i] = l.classifyKinds(kinds)
+		merged = refine(merged, classes[i])
+	}
+	first := map[uint32]int{}
+	for kind, m := range merged {
+		if _, have := first[m]; !have {
+			first[m] = kind
+		}
+	}
+	set.cells4, set.kinds = cut(seg4, merged, steering.CellBitsMax4, nil)
+	set.cells6, set.kinds = cut(seg6, merged, steering.CellBitsMax6, set.kinds)
+	set.clients = kinds.clients
+	set.long = c.out.subnets.longSubnets(c.in.Networks)
+	c.spec.Cells4, c.spec.Cells6, c.spec.GeoLost = set.cells4, set.cells6, c.in.GeoLost
+	for i, l := range c.out.layouts {
+		s := steering.Layout{Entries: len(l.entries), ByClient: l.byClient, Classes: make([]uint32, len(set.kinds))}
+		for cell, m := range set.kinds {
+			s.Classes[cell] = classes[i][first[m]]
+		}
+		s.Long = l.longCells(c.out.subnets, set, c.in.Networks)
+		for _, p := range l.plans {
+			s.Plans = append(s.Plans, p)
+		}
+		c.spec.Layouts = append(c.spec.Layouts, s)
+	}
+}
+
+// refine numbers the distinct pairs of two numberings of the same things.
+func refine(a, b []uint32) []uint32 {
+	type pair struct{ a, b uint32 }
+	number := map[pair]uint32{}
+	out := make([]uint32, len(a))
+	for i := range a {
+		p := pair{a[i], b[i]}
+		n, have := number[p]
+		if !have {
+			n = uint32(len(number))
+			number[p] = n
+		}
+		out[i] = n
+	}
+	return out
+}
+
+// kinds numbers the distinct clients: kind k < len(Places) is Places[k] in no subnet, those in subnets follow.
+type kinds struct {
+	clients []client
+	number  map[kindKey]uint32
+}
+
+type kindKey struct {
+	place  uint32
+	subnet int
+}
+
+func newKinds(n *geo.Networks) *kinds {
+	k := &kinds{number: map[kindKey]uint32{}, clients: make([]client, len(n.Places))}
+	for i, p := range n.Places {
+		k.clients[i] = client{place: p, subnet: noSubnet}
+	}
+	return k
+}
+
+// of gives the kind of clients of a place in a subnet.
+func (k *kinds) of(place uint32, subnet int) uint32 {
+	if subnet == noSubnet {
+		return place
+	}
+	key := kindKey{place, subnet}
+	n, have := k.number[key]
+	if !have {
+		n = uint32(len(k.clients))
+		k.number[key] = n
+		k.clients = append(k.clients, client{place: k.clients[place].place, subnet: subnet})
+	}
+	return n
+}
+
+// blockSpan is a subnet as blocks [from, to) of its family.
+type blockSpan struct {
+	from, to uint64
+	subnet   int
+}
+
+// spans lists the subnets of a family that are no longer than a cell may be, in order; one behind those around it.
+func (s *subnets) spans(v4 bool) (out []blockSpan) {
+	for i, p := range s.list {
+		c := steering.ClientFrom(p)
+		width := cellWidth(c.V4)
+		if c.V4 != v4 || c.Bits > width {
+			continue
+		}
+		from := c.Hi >> (64 - width)
+		out = append(out, blockSpan{from: from, to: from + 1<<(width-c.Bits), subnet: i})
+	}
+	return out
+}
+
+func cellWidth(v4 bool) uint8 {
+	if v4 {
+		return steering.CellBitsMax4
+	}
+	return steering.CellBitsMax6
+}
+
+// sweep joins runs of places with subnets into segments that cover a family.
+func (s *subnets) sweep(runs []geo.Run, v4 bool, k *kinds) (out []segment) {
+	spans := s.spans(v4)
+	end := uint64(1) << cellWidth(v4)
+	var stack []blockSpan
+	for at, ri, si := uint64(0), 0, 0; at < end; {
+		for ri+1 < len(runs) && runs[ri+1].Start <= at {
+			ri++
+		}
+		for len(stack) > 0 && stack[len(stack)-1].to <= at {
+			stack = stack[:len(stack)-1]
+		}
+		for si < len(spans) && spans[si].from <= at {
+			stack = append(stack, spans[si])
+			si++
+		}
+		subnet, next := noSubnet, end
+		if len(stack) > 0 {
+			subnet, next = stack[len(stack)-1].subnet, stack[len(stack)-1].to
+		}
+		if ri+1 < len(runs) {
+			next = min(next, runs[ri+1].Start)
+		}
+		if si < len(spans) {
+			next = min(next, spans[si].from)
+		}
+		out = append(out, segment{at, k.of(runs[ri].Place, subnet)})
+		at = next
+	}
+	return out
+}
+
+// cut joins neighboring segments whose kinds were merged and cuts them into cells, whose kinds it appends.
+func cut(segs []segment, merged []uint32, width uint8, kindsSoFar []uint32) (cells []steering.Cell, kindOf []uint32) {
+	kindOf = kindsSoFar
+	for i := 0; i < len(segs); {
+		m, from, to := merged[segs[i].kind], segs[i].start, uint64(1)<<width
+		for i++; i < len(segs); i++ {
+			if merged[segs[i].kind] != m {
+				to = segs[i].start
+				break
+			}
+		}
+		for from < to { // the largest aligned block that begins here and ends by `to`
+			n := bits.Len64(to-from) - 1
+			if from != 0 {
+				n = min(n, bits.TrailingZeros64(from))
+			}
+			cells = append(cells, steering.Cell{Start: from, Bits: width - uint8(n)})
+			kindOf = append(kindOf, m)
+			from += 1 << n
+		}
+	}
+	return cells, kindOf
+}
+
+// longSubnets lists the subnets that are longer than cells, with the client that each stands for.
+func (s *subnets) longSubnets(n *geo.Networks) (out []longSubnet) {
+	for i, p := range s.list {
+		if c := steering.ClientFrom(p); c.Bits <= cellWidth(c.V4) {
+			continue
+		}
+		l := longSubnet{prefix: p, client: client{place: n.At(p.Addr()), subnet: i}, parent: noSubnet}
+		for _, o := range n.Long { // sorted: a longer one comes later
+			if containsPrefix(o.Prefix, p) {
+				l.client.place = n.Places[o.Place]
+			}
+		}
+		for j := len(out) - 1; j >= 0; j = out[j].parent {
+			if containsPrefix(out[j].prefix, p) {
+				l.parent = j
+				break
+			}
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// longCells are the long subnets that a layout has to know: those that it names, and those whose class is not that of
+// what lies around them (an override).
+func (l *layout) longCells(s *subnets, set *cellSet, n *geo.Networks) (out []steering.LongCell) {
+	around := make([]uint32, len(set.long))
+	named := l.namedSubnets()
+	for i := range set.long {
+		sub := &set.long[i]
+		class := l.classOf(&sub.client)
+		outer := uint32(0)
+		if sub.parent != noSubnet {
+			outer = around[sub.parent]
+		} else {
+			c := steering.ClientFrom(sub.prefix)
+			block := netip.PrefixFrom(sub.prefix.Addr(), int(cellWidth(c.V4))).Masked()
+			outer = l.classOf(&client{place: n.At(sub.prefix.Addr()), subnet: s.find(block)})
+		}
+		around[i] = class
+		if named[sub.prefix] || class != outer {
+			out = append(out, steering.LongCell{Prefix: sub.prefix, Class: class})
+		}
+	}
+	return out
+}
+
+// namedSubnets is the set of prefixes in the layout's rules and maps.
+func (l *layout) namedSubnets() map[netip.Prefix]bool {
+	named := map[netip.Prefix]bool{}
+	for _, r := range l.policy.Rules {
+		for _, p := range r.Subnets {
+			named[p] = true
+		}
+		if m := r.rankMap(); m != nil {
+			for i := range m.Subnets {
+				named[m.Subnets[i].Prefix] = true
+			}
+		}
+	}
+	return named
+}
+
+// classifyKinds gives each kind its class in the layout. What a layout can tell of most clients is little, so clients
+// of one rule and order are classed once, unless distances count.
+func (l *layout) classifyKinds(k *kinds) []uint32 {
+	type matched struct {
+		code    geo.Code
+		located bool
+		asn     uint32
+		subnet  int
+	}
+	known := map[matched]uint32{}
+	out := make([]uint32, len(k.clients))
+	asns := l.asnsNamed()
+	for i := range k.clients {
+		c := &k.clients[i]
+		key := matched{code: c.place.Code(), subnet: c.subnet, located: c.place.HasLocation}
+		if asns[c.place.ASN] {
+			key.asn = c.place.ASN
+		}
+		if c.place.HasLocation && l.usesDistance() {
+			out[i] = l.classOf(c)
+			continue
+		}
+		class, have := known[key]
+		if !have {
+			class = l.classOf(c)
+			known[key] = class
+		}
+		out[i] = class
+	}
+	return out
+}
+
+// usesDistance says whether a rule of the layout ranks by distance.
+func (l *layout) usesDistance() bool {
+	return slices.ContainsFunc(l.policy.Rules, func(r *Rule) bool {
+		return slices.ContainsFunc(r.Rank, func(k Ranker) bool { return k.Kind == RankNearest })
+	})
+}
+
+// asnsNamed is the set of AS numbers in the layout's rules.
+func (l *layout) asnsNamed() map[uint32]bool {
+	named := map[uint32]bool{}
+	for _, r := range l.policy.Rules {
+		for _, a := range r.ASNs {
+			named[a] = true
+		}
+	}
+	return named
+}
+
+// classOf gives a client's class, a new one if its plan is new.
+func (l *layout) classOf(c *client) uint32 {
+	rule := l.ruleFor(c)
+	plan := l.plan(rule, c, false)
+	if len(plan.tiers) == 0 {
+		if l.empty[rule] == nil {
+			l.empty[rule] = c
+		}
+		plan.tiers = [][]uint16{{0}} // reported; keeps the rest of the compilation going
+	}
+	key := planKey(plan.tiers)
+	class, have := l.classes[key]
+	if !have {
+		class = uint32(len(l.plans))
+		l.classes[key] = class
+		l.plans = append(l.plans, plan.tiers)
+		l.ruleOf = append(l.ruleOf, rule)
+	}
+	return class
+}
+
+// planKey is a plan as a map's key.
+func planKey(tiers [][]uint16) string {
+	var b []byte
+	for _, tier := range tiers {
+		b = binary.BigEndian.AppendUint16(b, uint16(len(tier)))
+		for _, e := range tier {
+			b = binary.BigEndian.AppendUint16(b, e)
+		}
+	}
+	return string(b)
+}

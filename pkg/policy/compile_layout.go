@@ -1,0 +1,193 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"geodns/pkg/geo"
+)
+
+// layout is the compiler's side of a steering layout: policies that differ in their targets alone. It works on the rules
+// and pools of its first policy; an entry stands for one target of each policy, the first of slot 0 before all others.
+type layout struct {
+	policy   *Policy // the first
+	slots    []*Pool // each pool that a rule can lead to, in order of appearance
+	slotAt   []int   // by slot: its first entry
+	entries  []*Target
+	chains   [][]int // by rule: its pool's and the fallbacks' slots
+	byClient bool
+	matchers []matcher // by rule
+
+	// What classify fills in.
+	classes map[string]uint32
+	plans   [][][]uint16 // by class
+	ruleOf  []int        // by class: the rule of the first client that had it
+	empty   []*client    // by rule: a client whom it leaves nothing
+}
+
+// slotsOf lists the pools that a policy's rules lead to, fallbacks included, each once.
+func slotsOf(p *Policy) []*Pool {
+	var slots []*Pool
+	for _, r := range p.Rules {
+		for pool := r.Pool; pool != nil; pool = pool.Fallback {
+			if !slices.Contains(slots, pool) {
+				slots = append(slots, pool)
+			}
+		}
+	}
+	return slots
+}
+
+// groupLayouts finds the layouts of a Document, in the order of their first policies, and the layout of each policy.
+func groupLayouts(doc *Document) (layouts []*layout, of []int) {
+	known := map[string]int{}
+	for _, p := range doc.Policies {
+		key := signature(p)
+		at, have := known[key]
+		if !have {
+			at = len(layouts)
+			known[key] = at
+			layouts = append(layouts, newLayout(p))
+		}
+		of = append(of, at)
+	}
+	return layouts, of
+}
+
+// signature is all that decides a policy's plans but for the identity of its targets.
+func signature(p *Policy) string {
+	var b strings.Builder
+	slots := slotsOf(p)
+	for _, r := range p.Rules {
+		fmt.Fprintf(&b, "rule %v %t %v %v", r.Geos, r.Unknown, r.Subnets, r.ASNs)
+		for pool := r.Pool; pool != nil; pool = pool.Fallback {
+			fmt.Fprintf(&b, " pool %d", slices.Index(slots, pool))
+		}
+		for _, k := range r.Rank {
+			fmt.Fprintf(&b, " rank %d %g %t", k.Kind, k.Band, k.HasBand)
+			if k.Map != nil {
+				fmt.Fprintf(&b, " map %d", k.Map.Index)
+			}
+		}
+		fmt.Fprintf(&b, " fence %q\n", r.Fence)
+	}
+	for _, pool := range slots {
+		b.WriteString("slot")
+		for _, t := range pool.Targets {
+			fmt.Fprintf(&b, " %d", t.Region.Index)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// newLayout makes the layout whose first policy is p.
+func newLayout(p *Policy) *layout {
+	l := &layout{policy: p, slots: slotsOf(p), classes: map[string]uint32{}, empty: make([]*client, len(p.Rules))}
+	for _, pool := range l.slots {
+		l.slotAt = append(l.slotAt, len(l.entries))
+		l.entries = append(l.entries, pool.Targets...)
+	}
+	for _, r := range p.Rules {
+		var chain []int
+		for pool := r.Pool; pool != nil; pool = pool.Fallback {
+			chain = append(chain, slices.Index(l.slots, pool))
+		}
+		l.chains = append(l.chains, chain)
+		l.byClient = l.byClient || !r.MatchesAll()
+		for _, k := range r.Rank {
+			l.byClient = l.byClient || k.Kind == RankMap || k.Kind == RankNearest || k.Kind == RankLatency
+		}
+	}
+	return l
+}
+
+// client is one kind of client: what rules and rankers can tell of it.
+type client struct {
+	place  geo.Place
+	subnet int // number in subnets of the longest operator's subnet around it; noSubnet: none
+}
+
+// describe names the client for a message.
+func (c *client) describe() string {
+	switch code := c.place.Code(); {
+	case code != geo.Code{}:
+		return code.String()
+	case c.place.ASN != 0:
+		return fmt.Sprintf("AS%d (unknown place)", c.place.ASN)
+	}
+	return "no known place"
+}
+
+// matcher is one rule's conditions, ready for many clients.
+type matcher struct {
+	rule    *Rule
+	asns    map[uint32]bool
+	subnets []bool // by subnet number: lies in one of the rule's
+	orders  []int  // by subnet number: the map's order for it, as an index into its Subnets; -1: none
+}
+
+// bind prepares the matchers once all subnets are numbered.
+func (l *layout) bind(s *subnets) {
+	for _, r := range l.policy.Rules {
+		m := matcher{rule: r, subnets: s.within(r.Subnets), asns: map[uint32]bool{}}
+		for _, a := range r.ASNs {
+			m.asns[a] = true
+		}
+		if mp := r.rankMap(); mp != nil {
+			m.orders = s.longest(mp.Subnets)
+		}
+		l.matchers = append(l.matchers, m)
+	}
+}
+
+// match says whether the rule is for a client: kinds of condition AND, their values OR.
+func (m *matcher) match(c *client) bool {
+	r := m.rule
+	if r.hasGeos() && (!r.Unknown || c.place.Placed()) && !slices.ContainsFunc(r.Geos, func(g geo.Code) bool { return g.Matches(c.place) }) {
+		return false
+	}
+	if len(r.Subnets) > 0 && (c.subnet == noSubnet || !m.subnets[c.subnet]) {
+		return false
+	}
+	return len(r.ASNs) == 0 || m.asns[c.place.ASN]
+}
+
+// ruleFor is the first rule that matches; the last always does.
+func (l *layout) ruleFor(c *client) int {
+	for i := range l.matchers {
+		if l.matchers[i].match(c) {
+			return i
+		}
+	}
+	return len(l.matchers) - 1
+}
+
+// orderFor is the order of regions that the rule's map has for a client: its longest subnet's, else its most specific
+// area's, else the default's; and where that stands in the file, for explain.
+func (m *matcher) orderFor(c *client) (*Order, string) {
+	mp := m.rule.rankMap()
+	if c.subnet != noSubnet && m.orders[c.subnet] >= 0 {
+		s := &mp.Subnets[m.orders[c.subnet]]
+		return &s.Order, "subnet " + s.Prefix.String()
+	}
+	best, depth := -1, -1
+	for i := range mp.Areas {
+		a := &mp.Areas[i]
+		d := 0
+		if !a.Default {
+			if !a.Code.Matches(c.place) {
+				continue
+			}
+			d = 1 + strings.Count(a.Code.String(), "-")
+		}
+		if d > depth {
+			best, depth = i, d
+		}
+	}
+	if depth == 0 {
+		return &mp.Areas[best].Order, "area default"
+	}
+	return &mp.Areas[best].Order, "area " + mp.Areas[best].Code.String()
+}

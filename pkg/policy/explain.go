@@ -1,0 +1,361 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"geodns/pkg/steering"
+	"geodns/pkg/zone"
+)
+
+// Question is what an explanation is asked of.
+type Question struct {
+	Name   string       // a domain name, relative or absolute: both are taken as absolute
+	Type   string       // "A", "AAAA", ...; "" is A
+	Client netip.Prefix // a whole address: the query's own source; shorter: ECS with that SOURCE
+	Random uint64       // the key of weighted draws
+}
+
+// Scene is what an explanation looks at: the parts of one world and, for the record that placed the client, geo data.
+type Scene struct {
+	Zones    *zone.Set
+	Compiled *Compiled
+	States   *steering.States
+	// Records describes an address's place in each database, a line each; nil: not shown.
+	Records func(netip.Addr) []string
+}
+
+// Explanation is why a question is answered as it is, by the code that answers it.
+type Explanation struct {
+	Name   string `json:"name"`
+	Type   string `json:"type"`
+	Client string `json:"client"`
+	ECS    bool   `json:"ecs"`
+	Kind   string `json:"kind"` // steered, static, outside
+	Rcode  string `json:"rcode"`
+	Note   string `json:"note,omitempty"`
+
+	Policy    string   `json:"policy,omitempty"`
+	PolicyAt  string   `json:"policy_at,omitempty"`
+	Table     string   `json:"table,omitempty"`
+	Cell      string   `json:"cell,omitempty"`
+	Place     string   `json:"place,omitempty"`
+	Records   []string `json:"records,omitempty"`
+	Rule      string   `json:"rule,omitempty"`
+	RuleAt    string   `json:"rule_at,omitempty"`
+	RuleWhy   string   `json:"rule_why,omitempty"`
+	Tiers     []Tier   `json:"tiers,omitempty"`
+	Pass      int      `json:"pass,omitempty"`
+	PassWhy   string   `json:"pass_why,omitempty"`
+	Choice    []string `json:"choice,omitempty"`
+	ChoiceWhy string   `json:"choice_why,omitempty"`
+	Answer    []string `json:"answer,omitempty"`
+	TTL       uint32   `json:"ttl"`
+	TTLWhy    string   `json:"ttl_why,omitempty"`
+	Scope     uint8    `json:"scope"`
+	ScopeWhy  string   `json:"scope_why,omitempty"`
+}
+
+// Tier is one tier of the client's plan and why it stands there.
+type Tier struct {
+	Why     string         `json:"why"`
+	Targets []TieredTarget `json:"targets"`
+}
+
+// TieredTarget is one target of a tier, its state and what became of it.
+type TieredTarget struct {
+	ID      string   `json:"id"`
+	Region  string   `json:"region"`
+	Values  []string `json:"values"`
+	State   string   `json:"state"`
+	InDoubt bool     `json:"in_doubt"`
+	Drained bool     `json:"drained"`
+	Admit   float64  `json:"admit"` // in [0, 1]
+	Weight  uint32   `json:"weight"`
+	Result  string   `json:"result"`
+}
+
+// messageMax is the room that explain gives an answer: the largest DNS message.
+const messageMax = 65535
+
+// Explain answers a question from a scene the way the server does, and tells why. It calls the look-up, Decide and the
+// compiler's own functions; an error means that the question is not one, or that those disagree.
+func Explain(s Scene, q Question) (*Explanation, error) {
+	qtype, err := typeNumber(q.Type)
+	if err != nil {
+		return nil, err
+	}
+	name, labels, err := parseName(q.Name)
+	if err != nil {
+		return nil, err
+	}
+	if !q.Client.IsValid() {
+		return nil, errors.New("a client address or prefix is needed, such as 192.0.2.1 or 198.51.100.0/24")
+	}
+	client := steering.ClientFrom(q.Client)
+	e := &Explanation{
+		Name: strings.TrimSuffix(q.Name, ".") + ".", Type: strings.ToUpper(q.Type), Client: client.Prefix().String(),
+		ECS: !client.Prefix().IsSingleIP(), Rcode: "NOERROR",
+	}
+	if e.Type == "" {
+		e.Type = "A"
+	}
+	msg := make([]byte, 12+len(name)+4, messageMax)
+	copy(msg[12:], name)
+	_, reply := s.Zones.Answer(msg, name, labels, qtype, messageMax, e.ECS)
+	switch reply.Kind {
+	case zone.Outside:
+		e.Kind, e.Rcode, e.Note = "outside", "REFUSED", "no zone of ours holds this name"
+		return e, nil
+	case zone.Answered:
+		e.Kind, e.Rcode = "static", rcodeName(reply.Rcode)
+		e.Note = fmt.Sprintf("from the zone file: %d answer, %d authority, %d additional records; the scope of a static answer is 0", reply.AN, reply.NS, reply.AR)
+		return e, nil
+	case zone.Steered:
+	}
+	e.Kind = "steered"
+	if reply.AN > 0 {
+		e.Note = fmt.Sprintf("reached over %d CNAME or DNAME records", reply.AN)
+	}
+	return e, s.steered(e, q, client, reply, qtype)
+}
+
+// steered fills in what a policy decides.
+func (s Scene) steered(e *Explanation, q Question, client steering.Client, reply zone.Reply, qtype uint16) error {
+	c := s.Compiled
+	e.Policy = s.Zones.SteerPolicies()[reply.Steer]
+	at := slices.IndexFunc(c.Document.Policies, func(p *Policy) bool { return p.Name == e.Policy })
+	if at < 0 {
+		return fmt.Errorf("the zone names policy %q, which is in no policy file", e.Policy)
+	}
+	id, p := steering.PolicyID(at), c.Document.Policies[at]
+	e.PolicyAt, e.Table = p.Place.String(), c.Table.ID()
+	y, offered := c.offered(id, qtype)
+	if !offered {
+		e.Note, e.ScopeWhy = "NODATA: the policy's targets have nothing of this type, for any client", "a negative answer"
+		return nil
+	}
+	var d steering.Decision
+	var tr steering.Trace
+	steering.Decide(c.Table, s.States, &steering.Query{Policy: id, Type: y, Client: client, ECS: e.ECS, TTL: reply.TTL, Random: q.Random}, &d, &tr)
+	if err := s.plan(e, id, client, &tr); err != nil {
+		return err
+	}
+	if s.Records != nil {
+		e.Records = s.Records(client.Addr())
+	}
+	e.TTL, e.Scope, e.Pass = d.TTL, d.Scope, int(tr.Pass)
+	e.PassWhy = passWhy(&tr, p)
+	e.TTLWhy = s.ttlWhy(p, &d, &tr, reply.TTL)
+	e.ScopeWhy = scopeWhy(p, client, e.ECS, &tr)
+	if d.Outcome == steering.Failed {
+		e.Rcode = "SERVFAIL"
+		return nil
+	}
+	s.choice(e, p, y, &d, &tr)
+	return nil
+}
+
+// offered gives the kind of answer that a policy has for a query type.
+func (c *Compiled) offered(id steering.PolicyID, qtype uint16) (steering.Type, bool) {
+	switch {
+	case c.Table.Offers(id, steering.Host):
+		return steering.Host, true
+	case qtype == typeA:
+		return steering.A, c.Table.Offers(id, steering.A)
+	case qtype == typeAAAA:
+		return steering.AAAA, c.Table.Offers(id, steering.AAAA)
+	}
+	return 0, false
+}
+
+// plan tells the client's place, rule and tiers, and holds the compiler's ranking of now against the plan that Decide
+// used: two routes to the same.
+func (s Scene) plan(e *Explanation, id steering.PolicyID, client steering.Client, tr *steering.Trace) error {
+	c := s.Compiled
+	l, p := c.layouts[c.layoutOf[id]], c.Document.Policies[id]
+	e.Cell = tr.Cell.String()
+	if tr.Long.IsValid() {
+		e.Cell = tr.Long.String() + " (an operator's subnet, longer than a cell)"
+	}
+	k := c.clientAt(client, tr)
+	e.Place = k.describe()
+	rule := l.ruleFor(&k)
+	e.Rule, e.RuleAt, e.RuleWhy = p.Rules[rule].Name, p.Rules[rule].Place.String(), ruleWhy(p, rule)
+	plan := l.plan(rule, &k, true)
+	if len(plan.tiers) != len(tr.Tiers) {
+		return fmt.Errorf("the plan now has %d tiers, the table's %d: a fault of this program", len(plan.tiers), len(tr.Tiers))
+	}
+	for i, t := range tr.Tiers {
+		tier := Tier{Why: plan.why[i]}
+		for j, g := range t.Targets {
+			target := c.Targets[g.ID]
+			if target.ID != c.targetOf(p, l, plan.tiers[i], j) {
+				return fmt.Errorf("tier %d holds %s in the table and not in the plan of now: a fault of this program", i+1, target.ID)
+			}
+			v := s.States.Verdict(g.ID)
+			tier.Targets = append(tier.Targets, TieredTarget{
+				ID: target.ID, Region: target.Region.Name, Values: target.values(), State: v.State.String(), InDoubt: v.InDoubt,
+				Drained: v.Drained, Admit: float64(v.Admit) / steering.AdmitAll, Weight: target.Weight, Result: result(g),
+			})
+		}
+		e.Tiers = append(e.Tiers, tier)
+	}
+	return nil
+}
+
+// targetOf is the id of the j'th target of a tier of a layout's plan, for one of its policies.
+func (c *Compiled) targetOf(p *Policy, l *layout, tier []uint16, j int) string {
+	if j >= len(tier) {
+		return ""
+	}
+	slots := slotsOf(p)
+	for slot, at := range l.slotAt {
+		if i := int(tier[j]) - at; i >= 0 && i < len(slots[slot].Targets) {
+			return slots[slot].Targets[i].ID
+		}
+	}
+	return ""
+}
+
+// clientAt is the kind of client that the compiler took for an address.
+func (c *Compiled) clientAt(client steering.Client, tr *steering.Trace) client {
+	if tr.Long.IsValid() {
+		for i := range c.cells.long {
+			if c.cells.long[i].prefix == tr.Long {
+				return c.cells.long[i].client
+			}
+		}
+	}
+	a := client.Addr()
+	block := netip.PrefixFrom(a, int(cellWidth(client.V4))).Masked()
+	return clientIn(c, a, block)
+}
+
+// clientIn is the client of a block.
+func clientIn(c *Compiled, a netip.Addr, block netip.Prefix) client {
+	return client{place: c.networks.At(a), subnet: c.subnets.find(block)}
+}
+
+// result is what became of a target, the first pass's reason added where a later one answered.
+func result(g steering.TargetTrace) string {
+	if g.First != g.Reason && g.First != steering.NotReached {
+		return fmt.Sprintf("%s (first pass: %s)", g.Reason, g.First)
+	}
+	return g.Reason.String()
+}
+
+// values lists a compiled target's values.
+func (t *CompiledTarget) values() []string {
+	if t.Host != "" {
+		return []string{t.Host}
+	}
+	var out []string
+	for _, a := range slices.Concat(t.V4, t.V6) {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+// ruleWhy tells why a rule is the client's.
+func ruleWhy(p *Policy, rule int) string {
+	switch {
+	case p.Rules[rule].MatchesAll() && rule == 0:
+		return "the only rule; it matches everyone"
+	case p.Rules[rule].MatchesAll():
+		return "no rule before it matches; it matches everyone"
+	}
+	return "the first rule that matches"
+}
+
+// passWhy tells which pass answered.
+func passWhy(tr *steering.Trace, p *Policy) string {
+	switch tr.Pass {
+	case 1:
+		return "usable and admitted targets"
+	case 2:
+		return "nothing usable was admitted: admit and min_up are ignored"
+	case 3:
+		return "nothing is usable: all_down is " + p.AllDown.String()
+	}
+	return "nothing can answer: all_down is " + p.AllDown.String() + ", or every target is drained"
+}
+
+// ttlWhy tells where the TTL comes from.
+func (s Scene) ttlWhy(p *Policy, d *steering.Decision, tr *steering.Trace, zoneTTL uint32) string {
+	doubt := ""
+	switch {
+	case d.Outcome == steering.Failed:
+		return "no answer"
+	case tr.Pass == 3:
+		doubt = "all_down answers"
+	case tr.DoubtBefore:
+		doubt = "a target of a tier before is in doubt"
+	case slices.ContainsFunc(d.Targets[:d.N], func(id steering.TargetID) bool { return s.States.Verdict(id).InDoubt }):
+		doubt = "a target of the answer is in doubt"
+	}
+	if doubt != "" {
+		return fmt.Sprintf("the least of the record's %d and the policy's ttl min %d, as %s", zoneTTL, p.TTLMin, doubt)
+	}
+	return fmt.Sprintf("the least of the record's %d and the policy's ttl max %d", zoneTTL, p.TTLMax)
+}
+
+// scopeWhy tells where the scope comes from.
+func scopeWhy(p *Policy, client steering.Client, ecs bool, tr *steering.Trace) string {
+	why := "the shortest prefix in which every address has this plan"
+	switch {
+	case !ecs:
+		return "no scope without ECS"
+	case tr.Long.IsValid():
+		why = "the operator's subnet " + tr.Long.String()
+	case tr.GeoLost && tr.ByClient:
+		return "the geo data is lost, so an answer holds for no more than it was asked for"
+	case !tr.ByClient && p.Pick != PickHash:
+		return "the policy does not depend on the client"
+	case !tr.ByClient:
+		why = "the policy does not depend on the client"
+	case tr.Published == steering.ScopeMin4 && client.V4, tr.Published == steering.ScopeMin6 && !client.V4:
+		why += ", or the least that is published"
+	}
+	if p.Pick == PickHash {
+		why += ", and at least the network that `pick: hash` is stable for"
+	}
+	return why
+}
+
+// choice tells what is answered.
+func (s Scene) choice(e *Explanation, p *Policy, y steering.Type, d *steering.Decision, tr *steering.Trace) {
+	for _, id := range d.Targets[:d.N] {
+		t := s.Compiled.Targets[id]
+		e.Choice = append(e.Choice, t.ID)
+		switch y {
+		case steering.A:
+			for _, a := range t.V4 {
+				e.Answer = append(e.Answer, fmt.Sprintf("%s %d IN A %s", e.Name, d.TTL, a))
+			}
+		case steering.AAAA:
+			for _, a := range t.V6 {
+				e.Answer = append(e.Answer, fmt.Sprintf("%s %d IN AAAA %s", e.Name, d.TTL, a))
+			}
+		case steering.Host:
+			e.Answer = append(e.Answer, fmt.Sprintf("%s %d IN CNAME %s", e.Name, d.TTL, t.Host))
+		}
+	}
+	candidates := 0
+	for _, g := range tr.Tiers[tr.Tier].Targets {
+		if g.Reason == steering.Chosen || g.Reason == steering.NotDrawn {
+			candidates++
+		}
+	}
+	switch {
+	case candidates <= p.Answers:
+		e.ChoiceWhy = fmt.Sprintf("tier %d has no more candidates than `answers`, %d", tr.Tier+1, p.Answers)
+	case p.Pick == PickHash:
+		e.ChoiceWhy = fmt.Sprintf("%d of tier %d's %d candidates, drawn by weight, always the same for this client network", d.N, tr.Tier+1, candidates)
+	default:
+		e.ChoiceWhy = fmt.Sprintf("%d of tier %d's %d candidates, drawn by weight, anew for each query: this is one draw", d.N, tr.Tier+1, candidates)
+	}
+}
