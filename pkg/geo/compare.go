@@ -80,8 +80,8 @@ func isMoved(p, n Place) bool {
 // sample picks up to sampleMax addresses that a layer knows something of, in
 // address order, the same for the same layer. IPv4 addresses are picked evenly
 // over all that are known, so that a share of them is a share of the Internet.
-// IPv6 addresses are picked evenly over the networks: nearly all of an IPv6
-// network is empty, and its size says nothing of how much it is used.
+// IPv6 addresses are picked evenly over the runs, and within each: nearly all of
+// an IPv6 network is empty, and its size says nothing of how much it is used.
 func sample(l *layer, f family) []address {
 	runs := l.runs(f)
 	weight := func(i int) uint64 {
@@ -89,7 +89,7 @@ func sample(l *layer, f family) []address {
 		case runs[i].place == 0:
 			return 0
 		case f == ipv6:
-			return 1
+			return sampleMax // so that a few runs get all of the samples too
 		default:
 			return end(runs, i, f).sub(runs[i].start).lo + 1
 		}

@@ -97,7 +97,8 @@ func compile(layers []*layer, overrides []override) *Networks {
 		base = mergeLayers(layers)
 	}
 	base = &layer{places: base.places, v4: cut(base.v4, base.places, ipv4), v6: cut(base.v6, base.places, ipv6)}
-	top := stack(overrides)
+	resolved := resolve(overrides)
+	top := paint(resolved)
 	in := newInterner()
 	p := newPairing(in, func(a, b uint32) Place { return merge(top.places[a], base.places[b]).finished() })
 	n := &Networks{}
@@ -114,10 +115,12 @@ func compile(layers []*layer, overrides []override) *Networks {
 			n.V6 = out
 		}
 	}
-	n.Places = dense.places
-	for _, l := range longs(overrides) {
-		below := n.At(l.prefix.Addr())
-		n.Long = append(n.Long, LongPlace{Prefix: l.prefix, Place: dense.id(merge(l.place, below).finished())})
+	for _, o := range resolved {
+		if !isLong(o.prefix) {
+			continue
+		}
+		below := base.at(number(o.prefix.Addr())) // the block's, by its majority
+		n.Long = append(n.Long, LongPlace{Prefix: o.prefix, Place: dense.id(merge(o.place, below).finished())})
 	}
 	n.Places = dense.places
 	return n

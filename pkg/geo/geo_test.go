@@ -41,6 +41,7 @@ type mmdbOptions struct {
 	Type       string // GeoLite2-City
 	IPVersion  int    // 6
 	RecordSize int    // 28
+	NoAliases  bool   // of IPv4 in IPv6
 	Extra      mmdbtype.Map
 }
 
@@ -52,7 +53,7 @@ func makeMMDB(t testing.TB, o mmdbOptions, networks ...network) []byte {
 	}
 	tree, err := mmdbwriter.New(mmdbwriter.Options{
 		DatabaseType: o.Type, IPVersion: o.IPVersion, RecordSize: o.RecordSize, BuildEpoch: 1_700_000_000,
-		Description: map[string]string{"en": "test"}, IncludeReservedNetworks: true,
+		Description: map[string]string{"en": "test"}, IncludeReservedNetworks: true, DisableIPv4Aliasing: o.NoAliases,
 	})
 	if err != nil {
 		t.Fatal(err)

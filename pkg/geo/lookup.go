@@ -2,11 +2,15 @@ package geo
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/oschwald/geoip2-golang/v2"
+	"github.com/oschwald/maxminddb-golang/v2"
 
 	"geodns/internal/source"
 )
@@ -89,10 +93,10 @@ func (db *database) lookup(path string, a netip.Addr, f family, num address) Dat
 		runs := db.layer.runs(f)
 		i := find(runs, num)
 		rec.Network = prefixWithin(f, num, runs[i].start, end(runs, i, f))
-		if place := db.layer.places[runs[i].place]; place.Country != "" {
+		if place := db.layer.places[runs[i].place]; place.Placed() {
 			rec.Fields = []Field{
 				{"range", rangeText(f, runs[i].start, end(runs, i, f))},
-				{"country", place.Country},
+				{"country", cmp.Or(place.Country, place.Continent)},
 			}
 		}
 		return rec
@@ -106,7 +110,7 @@ func (db *database) lookup(path string, a netip.Addr, f family, num address) Dat
 		if !found.Found() {
 			return found.Err()
 		}
-		rec.Fields, err = db.mmdb.fields(a)
+		rec.Fields, err = db.mmdb.fields(found)
 		return err
 	})
 	if err != nil {
@@ -127,70 +131,38 @@ func prefixWithin(f family, a, first, last address) netip.Prefix {
 	return netip.PrefixFrom(f.addr(a), int(f))
 }
 
-// fields reads the record of an address with geoip2's type for the kind of
-// database, and gives what is set in it, a line a value.
-func (m *mmdb) fields(a netip.Addr) ([]Field, error) {
+// fields reads the record of an address as geoip2's type for the kind of
+// database, and gives what is set in it, a line a value. The type is decoded from
+// our own reader: geoip2's opens only databases whose type it knows by name,
+// which leaves out what people make for themselves.
+func (m *mmdb) fields(found maxminddb.Result) ([]Field, error) {
 	var rec any
-	var err error
-	switch {
-	case m.typed == nil: // a type that geoip2 does not know by name: what we use of it
-		var r record
-		err = m.reader.Lookup(a).Decode(&r)
-		rec = r.shown()
-	case m.kind == kindEnterprise:
-		rec, err = m.typed.Enterprise(a)
-	case m.kind == kindCity:
-		rec, err = m.typed.City(a)
-	case m.kind == kindCountry:
-		rec, err = m.typed.Country(a)
-	case m.kind == kindISP:
-		rec, err = m.typed.ISP(a)
+	switch m.kind {
+	case kindEnterprise:
+		rec = new(geoip2.Enterprise)
+	case kindCity:
+		rec = new(geoip2.City)
+	case kindCountry:
+		rec = new(geoip2.Country)
+	case kindISP:
+		rec = new(geoip2.ISP)
 	default:
-		rec, err = m.typed.ASN(a)
+		rec = new(geoip2.ASN)
 	}
-	if err != nil {
+	if err := found.Decode(rec); err != nil {
 		return nil, err
 	}
 	text, err := json.Marshal(rec)
 	if err != nil {
-		return nil, fmt.Errorf("showing the record of %s: %w", a, err)
+		return nil, fmt.Errorf("showing the record: %w", err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
 	return flatten(dec, "", nil)
 }
 
-// shown is a record of ours in the form that geoip2's have.
-func (r *record) shown() any {
-	type code struct {
-		ISOCode string `json:"iso_code,omitzero"`
-	}
-	type continent struct {
-		Code string `json:"code,omitzero"`
-	}
-	type location struct {
-		Latitude  *float64 `json:"latitude,omitzero"`
-		Longitude *float64 `json:"longitude,omitzero"`
-	}
-	var subdivisions []code
-	for _, s := range r.Subdivisions {
-		subdivisions = append(subdivisions, code{s.ISOCode})
-	}
-	return struct {
-		Continent    continent `json:"continent,omitzero"`
-		Country      code      `json:"country,omitzero"`
-		Subdivisions []code    `json:"subdivisions,omitzero"`
-		Location     location  `json:"location,omitzero"`
-		ASN          uint32    `json:"autonomous_system_number,omitzero"`
-	}{
-		continent{r.Continent.Code}, code(r.Country), subdivisions,
-		location(r.Location), max(r.ASN, r.Traits.ASN),
-	}
-}
-
 // flatten turns the next JSON value into fields: {"country": {"iso_code": "DE"}}
-// is country.iso_code = DE. Names in other languages than English are left out;
-// so are the address and network, which the record's head shows.
+// is country.iso_code = DE. Names in other languages than English are left out.
 func flatten(dec *json.Decoder, path string, out []Field) ([]Field, error) {
 	token, err := dec.Token()
 	if err != nil {
@@ -227,13 +199,5 @@ func flatten(dec *json.Decoder, path string, out []Field) ([]Field, error) {
 
 // isShown says whether a value's path is worth a line.
 func isShown(path string) bool {
-	if i := strings.Index(path, "names."); i >= 0 {
-		return strings.HasSuffix(path, "names.en")
-	}
-	for _, own := range []string{"ip_address", "network"} {
-		if path == own || strings.HasSuffix(path, "."+own) {
-			return false
-		}
-	}
-	return true
+	return !strings.Contains(path, "names.") || strings.HasSuffix(path, "names.en")
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/oschwald/geoip2-golang/v2"
 	"github.com/oschwald/maxminddb-golang/v2"
 
 	"geodns/internal/source"
@@ -99,7 +98,6 @@ type mmdb struct {
 	kind   kind
 	bytes  []byte
 	reader *maxminddb.Reader
-	typed  *geoip2.Reader // nil where geoip2 does not know the type by name
 }
 
 // offsetError is an error with its place in a binary file.
@@ -149,13 +147,6 @@ func openMMDB(data []byte) (*mmdb, error) {
 	m := &mmdb{bytes: data}
 	err := guard("opening", func() (err error) {
 		m.reader, err = maxminddb.OpenBytes(data)
-		if err != nil {
-			return err
-		}
-		m.typed, err = geoip2.OpenBytes(data)
-		if _, unknown := errors.AsType[geoip2.UnknownDatabaseTypeError](err); unknown {
-			m.typed, err = nil, nil
-		}
 		return err
 	})
 	marker := int64(bytes.LastIndex(data, []byte(metadataMarker)))

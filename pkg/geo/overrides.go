@@ -155,68 +155,84 @@ func parseLocation(v source.Value, fs *source.Findings) (lat, lon float64, ok bo
 	return positive(lat), positive(lon), okLat && okLon
 }
 
-// stack gives the overrides that are no longer than a block as one layer: at
-// each address the longest prefix is on top, and fields that it leaves open are
-// those of the prefixes around it.
-func stack(overrides []override) *layer {
-	in := newInterner()
-	build := func(f family) []run {
-		b := runBuilder{family: f}
-		type open struct {
-			last  address
-			place uint32
-		}
-		var around []open // the prefixes around the next address, innermost last
-		closeTo := func(limit address, all bool) {
-			for n := len(around); n > 0 && (all || around[n-1].last.compare(limit) < 0); n-- {
-				if top := around[n-1]; !b.full && b.next.compare(top.last) <= 0 {
-					b.add(b.next, top.last, top.place)
-				}
-				around = around[:n-1]
-			}
-		}
-		for _, o := range overrides {
-			of, first := number(o.prefix.Addr())
-			if of != f || isLong(o.prefix) {
-				continue
-			}
-			closeTo(first, false)
-			place := o.place
-			if n := len(around); n > 0 {
-				top := around[n-1]
-				if b.next.compare(first) < 0 {
-					b.add(b.next, first.prev(), top.place)
-				}
-				place = merge(place, in.places[top.place])
-			} else if b.next.compare(first) < 0 {
-				b.add(b.next, first.prev(), 0)
-			}
-			around = append(around, open{f.last(first, o.prefix.Bits()), in.id(place)})
-		}
-		closeTo(address{}, true)
-		return b.finish()
-	}
-	l := &layer{v4: build(ipv4), v6: build(ipv6)}
-	l.places = in.places
-	return l
-}
-
-// longs gives the overrides that are longer than a block, each with the fields
-// of the long ones around it filled in.
-func longs(overrides []override) []override {
-	var out, around []override
+// resolve fills in, for each override, the fields that it leaves open: from the
+// prefixes around it, the longest first. It is the same rule as for databases
+// (see merge): what lies around a prefix that is in another country says nothing
+// of its details.
+func resolve(overrides []override) []override {
+	resolved := make([]override, 0, len(overrides))
+	var around []override // as written, the longest last; at most as many as an address has bits
 	for _, o := range overrides {
-		if !isLong(o.prefix) {
-			continue
-		}
 		for len(around) > 0 && !around[len(around)-1].prefix.Contains(o.prefix.Addr()) {
 			around = around[:len(around)-1]
 		}
-		if n := len(around); n > 0 {
-			o.place = merge(o.place, around[n-1].place)
+		place := o.place
+		for i := len(around) - 1; i >= 0; i-- {
+			place = merge(place, around[i].place)
 		}
 		around = append(around, o)
-		out = append(out, o)
+		resolved = append(resolved, override{prefix: o.prefix, place: place, at: o.at})
 	}
-	return out
+	return resolved
+}
+
+// paint gives the resolved overrides that are no longer than a block as one
+// layer: at each address the longest prefix.
+func paint(resolved []override) *layer {
+	p4, p6 := painter{in: newInterner()}, painter{}
+	p6.in = p4.in
+	p4.b.family, p6.b.family = ipv4, ipv6
+	for _, o := range resolved {
+		if isLong(o.prefix) {
+			continue
+		}
+		f, first := number(o.prefix.Addr())
+		p := &p4
+		if f == ipv6 {
+			p = &p6
+		}
+		p.open(first, f.last(first, o.prefix.Bits()), o.place)
+	}
+	p4.close(ipv4.max())
+	p6.close(ipv6.max())
+	return &layer{places: p4.in.places, v4: p4.b.finish(), v6: p6.b.finish()}
+}
+
+// painter turns nested prefixes, in the order of overrides, into runs.
+type painter struct {
+	in     *interner
+	b      runBuilder
+	around []painted // those that are open, the longest last
+}
+
+// painted is a prefix that is open: its last address and its place.
+type painted struct {
+	last  address
+	place uint32
+}
+
+// open begins a prefix.
+func (p *painter) open(first, last address, place Place) {
+	if first != (address{}) {
+		p.close(first.prev())
+	}
+	if p.b.next.compare(first) < 0 {
+		place := uint32(0)
+		if n := len(p.around); n > 0 {
+			place = p.around[n-1].place
+		}
+		p.b.add(p.b.next, first.prev(), place)
+	}
+	p.around = append(p.around, painted{last, p.in.id(place)})
+}
+
+// close ends the prefixes that end at limit or before.
+func (p *painter) close(limit address) {
+	for n := len(p.around); n > 0 && p.around[n-1].last.compare(limit) <= 0; n-- {
+		top := p.around[n-1]
+		p.around = p.around[:n-1]
+		if !p.b.full && p.b.next.compare(top.last) <= 0 {
+			p.b.add(p.b.next, top.last, top.place)
+		}
+	}
 }

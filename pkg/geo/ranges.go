@@ -31,9 +31,9 @@ const (
 //
 // Both ends belong to the range. IPv4 is written as an address or as a decimal
 // number. Each family's ranges are in order and do not overlap. Countries are
-// ISO 3166-1 alpha-2; none, ?? and ZZ are unknown, and so are, with a warning,
-// other codes of two characters (registries' own such as EU, AP or A1, and those
-// of countries that are no more).
+// ISO 3166-1 alpha-2. EU, which registries write for networks all over Europe, is
+// the continent; none, ?? and ZZ are unknown, and so are, with a warning, other
+// codes of two characters (AP, A1, and those of countries that are no more).
 func parseRanges(file string, data []byte) (*layer, source.Findings) {
 	r := rangeReader{file: file, in: newInterner(), ids: map[string]uint32{}, v4: runBuilder{family: ipv4}, v6: runBuilder{family: ipv6}}
 	if at := bytes.IndexFunc(data[:min(len(data), rangeLineMax)], isBinary); at >= 0 {
@@ -147,9 +147,12 @@ func (r *rangeReader) country(code []byte, col int) (uint32, bool) {
 	}
 	country := string(code)
 	id := uint32(0)
-	if ContinentOf(country) != "" {
+	switch {
+	case ContinentOf(country) != "":
 		id = r.in.id(Place{Country: country})
-	} else if isOddCountry(code) {
+	case country == "EU":
+		id = r.in.id(Place{Continent: "EU"})
+	case isOddCountry(code):
 		r.unknownRanges++
 		r.unknown = append(r.unknown, strconv.Quote(country))
 	}

@@ -88,7 +88,7 @@ func TestRangeCSVRefused(t *testing.T) {
 }
 
 func TestRangeCSVUnknownCodes(t *testing.T) {
-	l, fs := geo.LayerOf("r.csv", []byte("0,255,SU\n256,511,A1\n512,767,SU\n768,1023,??\n1024,1279,de\n1280,1535,DE\n"))
+	l, fs := geo.LayerOf("r.csv", []byte("0,255,SU\n256,511,A1\n512,767,SU\n768,1023,??\n1024,1279,de\n1280,1535,DE\n1536,1791,EU\n"))
 	if l == nil {
 		t.Fatal(fs)
 	}
@@ -97,7 +97,7 @@ func TestRangeCSVUnknownCodes(t *testing.T) {
 		t.Errorf("got  %swant %s", got, want)
 	}
 	n, _ := geo.Compile([]*geo.Layer{l}, nil)
-	if at(n, "0.0.0.1").Placed() || at(n, "0.0.5.0").Country != "DE" {
+	if at(n, "0.0.0.1").Placed() || at(n, "0.0.5.0").Country != "DE" || at(n, "0.0.6.0") != (geo.Place{Continent: "EU"}) {
 		t.Errorf("%+v", n)
 	}
 }
@@ -137,9 +137,12 @@ func TestTorGeoIP(t *testing.T) {
 				continue
 			}
 			first, last := torAddr(t, fields[0]), torAddr(t, fields[1])
-			want := fields[2]
-			if geo.ContinentOf(want) == "" {
-				want = ""
+			want := geo.Place{Continent: geo.ContinentOf(fields[2]), Country: fields[2]}
+			switch {
+			case fields[2] == "EU":
+				want = geo.Place{Continent: "EU"}
+			case want.Continent == "":
+				want = geo.Place{}
 			}
 			// A block that lies whole in the range has the range's country.
 			bits := 24
@@ -155,8 +158,8 @@ func TestTorGeoIP(t *testing.T) {
 					continue
 				}
 				checked++
-				if got := d.Networks.At(a).Country; got != want {
-					t.Errorf("%s:%d: %s is in %q, want %q", p, i+1, a, got, want)
+				if got := d.Networks.At(a); got != want {
+					t.Errorf("%s:%d: %s is in %+v, want %+v", p, i+1, a, got, want)
 				}
 			}
 		}
