@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// Place is a place in a file. Line and Col count from 1, Col in bytes. A whole file is 1:1; in a binary file Line is 1
-// and Col the byte offset.
+// Place is a place in a file. Line and Col count from 1, Col in characters in YAML and in bytes elsewhere. A whole file is
+// 1:1; in a binary file Line is 1 and Col the byte offset.
 type Place struct {
 	File string
 	Line int

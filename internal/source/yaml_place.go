@@ -13,13 +13,14 @@ import (
 // beside it is found out here.
 
 // unreadable finds the first character that no YAML file may hold (YAML 1.2 section 5.1), which the library would report
-// without a place. why is "" if there is none.
+// without a place, or that is a line's end to YAML 1.1 alone, so that people and programs would count lines differently.
+// why is "" if there is none.
 func unreadable(file string, data []byte) (at Place, why string) {
 	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
 		return WholeFile(file), "the file is in UTF-16; save it as UTF-8"
 	}
 	for i := 0; i < len(data); {
-		if c := data[i]; c >= ' ' && c < 0x7f || c == '\n' || c == '\t' || c == '\r' {
+		if c := data[i]; c >= ' ' && c < 0x7f || c == '\n' || c == '\t' || c == '\r' && bytes.HasPrefix(data[i+1:], []byte("\n")) {
 			i++
 			continue
 		}
@@ -27,7 +28,9 @@ func unreadable(file string, data []byte) (at Place, why string) {
 		switch {
 		case r == utf8.RuneError && size == 1:
 			return placeAt(file, data, i), fmt.Sprintf("byte %#02x is not UTF-8", data[i])
-		case r < ' ' || r >= 0x7f && r < 0xa0 && r != 0x85 || r == 0xfeff && i > 0 || r == 0xfffe || r == 0xffff:
+		case r == '\r':
+			return placeAt(file, data, i), "a carriage return without a line feed; lines end with one"
+		case r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r == 0xfeff && i > 0 || r == 0xfffe || r == 0xffff:
 			return placeAt(file, data, i), fmt.Sprintf("character %U may not stand in a file", r)
 		}
 		i += size
@@ -38,7 +41,7 @@ func unreadable(file string, data []byte) (at Place, why string) {
 // placeAt is the place of a byte.
 func placeAt(file string, data []byte, offset int) Place {
 	before := data[:offset]
-	return Place{file, bytes.Count(before, []byte("\n")) + 1, offset - bytes.LastIndexByte(before, '\n')}
+	return Place{file, bytes.Count(before, []byte("\n")) + 1, utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1}
 }
 
 var (

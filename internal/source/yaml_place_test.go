@@ -23,7 +23,11 @@ func TestYAMLSyntaxPlaces(t *testing.T) {
 		{"\xff\xfea\x00", "1:1: error: not valid YAML: the file is in UTF-16; save it as UTF-8"},
 		{"\xef\xbb\xbfa: 1\n", ""},
 		{"a: \xef\xbb\xbf1\n", "1:4: error: not valid YAML: character U+FEFF may not stand in a file"},
-		{"a: münchen\u00a0\u0085", ""},
+		{"a: münchen\u00a0\r\n", ""},
+		{"a: 1\nbü: \u0085", "2:5: error: not valid YAML: character U+0085 may not stand in a file"},
+		{"a: \u2028", "1:4: error: not valid YAML: character U+2028 may not stand in a file"},
+		{"a: 1\rb: 2", "1:5: error: not valid YAML: a carriage return without a line feed; lines end with one"},
+		{"a: 1\r", "1:5: error: not valid YAML: a carriage return without a line feed; lines end with one"},
 	} {
 		var fs source.Findings
 		_, ok := source.ParseYAML("f", []byte(c.text), &fs)
