@@ -41,8 +41,9 @@ func Parse(file string, data []byte, fs *source.Findings) *File {
 		return f
 	}
 	p := &parser{fs: fs}
+	mark := p.mark()
 	m, ok := root.Map(fs, "regions", "checks", "pools", "maps", "policies")
-	if !ok {
+	if p.opaque = p.failed(mark); !ok {
 		f.opaque = true
 		return f
 	}
@@ -51,12 +52,14 @@ func Parse(file string, data []byte, fs *source.Findings) *File {
 	f.pools = entries(p, m, "pools", p.pool)
 	f.maps = entries(p, m, "maps", p.clientMap)
 	f.policies = entries(p, m, "policies", p.policy)
+	f.opaque = p.opaque
 	return f
 }
 
 // parser reads values and collects what is wrong with them.
 type parser struct {
-	fs *source.Findings
+	fs     *source.Findings
+	opaque bool // see File
 }
 
 // entries reads a list at the top of a file. Its key may be empty: people comment out entries, the last one too.
@@ -66,18 +69,22 @@ func entries[T any](p *parser, m source.Map, key string, read func(source.Value)
 		return nil
 	}
 	items, ok := v.List(p.fs)
-	if !ok {
-		return nil
-	}
-	if len(items) > EntriesMax {
+	if ok && len(items) > EntriesMax {
 		p.errorf(v, "%d %s; at most %d are read", len(items), key, EntriesMax)
+		ok = false
+	}
+	if !ok {
+		p.opaque = true
 		return nil
 	}
 	out := make([]T, 0, len(items))
 	for _, item := range items {
-		if e, named := read(item); named {
-			out = append(out, e)
+		e, named := read(item)
+		if !named {
+			p.opaque = true
+			continue
 		}
+		out = append(out, e)
 	}
 	return out
 }
@@ -125,12 +132,9 @@ func (p *parser) region(v source.Value) (*Region, bool) {
 
 // location reads [latitude, longitude] in degrees.
 func (p *parser) location(v source.Value) (lat, lon float64, ok bool) {
-	items, ok := v.List(p.fs)
-	if !ok {
-		return 0, 0, false
-	}
-	if len(items) != 2 {
-		p.errorf(v, "a location is [latitude, longitude], such as [50.11, 8.68], not %d values", len(items))
+	items, ok := v.List(&source.Findings{})
+	if !ok || len(items) != 2 {
+		p.errorf(v, "a location is two numbers, [latitude, longitude], such as [50.11, 8.68]")
 		return 0, 0, false
 	}
 	lat, latOK := items[0].Float(p.fs, -180, 180)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -107,7 +108,7 @@ func (p *parser) checkKind(m source.Map, c *health.Check) {
 		if !ok {
 			return
 		}
-		if port, given := keys.Need(p.fs, "port"); given {
+		if port, given := p.need(keys, "port", "the one to connect to, from 1 to 65535"); given {
 			c.Port = p.port(port)
 		}
 	default:
@@ -168,8 +169,10 @@ func (p *parser) checkHost(v source.Value) string {
 		return ""
 	}
 	host := s
-	if h, _, err := net.SplitHostPort(s); err == nil {
-		host = h
+	if h, port, err := net.SplitHostPort(s); err == nil {
+		if n, portErr := strconv.ParseUint(port, 10, 16); portErr == nil && n > 0 {
+			host = h
+		}
 	}
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		return s

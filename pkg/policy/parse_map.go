@@ -17,7 +17,7 @@ func (p *parser) clientMap(v source.Value) (*Map, bool) {
 	}
 	m := &Map{}
 	m.Name, m.Place = p.name(keys)
-	if areas, given := keys.Need(p.fs, "areas"); given {
+	if areas, given := p.need(keys, "areas", "geo codes and their regions, such as {default: [fra, iad]}"); given {
 		p.areas(areas, m)
 	}
 	if subnets := keys.Get("subnets"); subnets.Exists() {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"strings"
 
 	"geodns/internal/source"
 	"geodns/pkg/geo"
@@ -30,7 +31,7 @@ func (p *parser) policy(v source.Value) (*Policy, bool) {
 		pol.Flatten, _ = flatten.Bool(p.fs)
 		pol.flattenPlace = flatten.Place()
 	}
-	if allDown, given := m.Need(p.fs, "all_down"); given {
+	if allDown, given := p.need(m, "all_down", "what to answer when nothing is usable: serve-all, serve-first or servfail"); given {
 		pol.AllDown = AllDown(p.choice(allDown, "serve-all", "serve-first", "servfail"))
 	}
 	p.rules(m, pol)
@@ -81,7 +82,7 @@ func (p *parser) seconds(v source.Value, into *uint32) bool {
 
 // rules reads a policy's rules, in order.
 func (p *parser) rules(m source.Map, pol *Policy) {
-	v, ok := m.Need(p.fs, "rules")
+	v, ok := p.need(m, "rules", "a policy has one or more")
 	if !ok {
 		return
 	}
@@ -122,7 +123,7 @@ func (p *parser) rule(v source.Value) (*Rule, bool) {
 	if asns := m.Get("asns"); asns.Exists() {
 		p.asns(asns, r)
 	}
-	if pool, given := m.Need(p.fs, "pool"); given {
+	if pool, given := p.need(m, "pool", "the name of the pool that answers"); given {
 		r.pool = p.ref(pool)
 	}
 	if rank := m.Get("rank"); rank.Exists() {
@@ -206,6 +207,10 @@ func (p *parser) asns(v source.Value, r *Rule) {
 	}
 	seen := map[uint32]bool{}
 	for _, item := range items {
+		if number, prefixed := strings.CutPrefix(strings.ToUpper(item.Text()), "AS"); prefixed && allDigits(number) {
+			p.errorf(item, "an AS number stands by itself: write %s", clip(number))
+			continue
+		}
 		n, good := item.Int(p.fs, 1, asnMax)
 		if !good {
 			continue

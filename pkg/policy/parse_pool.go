@@ -36,7 +36,11 @@ func (p *parser) pool(v source.Value) (*Pool, bool) {
 func (p *parser) minUp(v source.Value, n int) MinUp {
 	text, percent := strings.CutSuffix(v.Text(), "%")
 	if !percent {
-		return MinUp{Count: p.count(v, 0, int64(n))}
+		count := p.count(v, 0, TargetsMax)
+		if n > 0 && count > n {
+			p.errorf(v, "min_up %d can never be met: the pool has %d targets", count, n)
+		}
+		return MinUp{Count: count}
 	}
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || !(f >= 0 && f <= 100) {
@@ -48,7 +52,7 @@ func (p *parser) minUp(v source.Value, n int) MinUp {
 
 // targets reads a pool's targets and what can be said of them together.
 func (p *parser) targets(m source.Map, pool *Pool) {
-	v, ok := m.Need(p.fs, "targets")
+	v, ok := p.need(m, "targets", "a pool has one or more")
 	if !ok {
 		return
 	}
@@ -118,10 +122,10 @@ func (p *parser) target(v source.Value, pool *Pool) (*Target, bool) {
 	t := &Target{Pool: pool, Weight: 1}
 	t.Name, t.Place = p.name(m)
 	t.ID = pool.Name + "/" + t.Name
-	if region, given := m.Need(p.fs, "region"); given {
+	if region, given := p.need(m, "region", "the name of the region where the target is"); given {
 		t.region = p.ref(region)
 	}
-	if values, given := m.Need(p.fs, "values"); given {
+	if values, given := p.need(m, "values", "the target's addresses, or its host name"); given {
 		p.targetValues(values, t)
 	}
 	if w := m.Get("weight"); w.Exists() {
@@ -203,7 +207,7 @@ func (p *parser) targetHost(v source.Value, t *Target, s string) {
 		return
 	}
 	if looksLikeAddress(s) {
-		p.errorf(v, "%q is no IP address", clip(s))
+		p.errorf(v, "%q is no IP address%s", clip(s), addressFault(s))
 		return
 	}
 	host, err := hostName(s)
@@ -214,7 +218,21 @@ func (p *parser) targetHost(v source.Value, t *Target, s string) {
 	t.Host = host
 }
 
-// looksLikeAddress tells a mistyped address from a mistyped name: it has a colon, or digits and dots alone.
+// looksLikeAddress tells a mistyped address from a mistyped name: digits and dots alone, or with colons hexadecimal ones.
 func looksLikeAddress(s string) bool {
-	return strings.Contains(s, ":") || s != "" && allDigits(strings.ReplaceAll(s, ".", ""))
+	if strings.Contains(s, ":") {
+		return !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune("0123456789abcdefABCDEF:.%", r) })
+	}
+	digits := strings.ReplaceAll(s, ".", "")
+	return digits != "" && allDigits(digits)
+}
+
+// addressFault is what netip finds wrong with an address, without the address.
+func addressFault(s string) string {
+	if _, err := netip.ParseAddr(s); err != nil {
+		if _, fault, ok := strings.Cut(err.Error(), `"): `); ok {
+			return ": " + fault
+		}
+	}
+	return ""
 }

@@ -79,6 +79,10 @@ func (p *parser) rankerKind(r *Ranker, word string, at source.Place) bool {
 
 // rankerOptions reads what stands behind a ranker's name.
 func (p *parser) rankerOptions(r *Ranker, v source.Value) {
+	if r.Kind != RankMap && v.Kind() != source.MapKind {
+		p.errorf(v, "options of a ranker are a mapping: write {%s: {}}, or %s alone", r.Kind, r.Kind)
+		return
+	}
 	switch r.Kind {
 	case RankMap:
 		r.mapRef = p.ref(v)
@@ -93,7 +97,9 @@ func (p *parser) rankerOptions(r *Ranker, v source.Value) {
 	case RankLatency:
 		p.latency(r, v)
 	case RankListed:
-		v.Map(p.fs)
+		if es, ok := p.free(v); ok && len(es) > 0 {
+			p.fs.Errorf(es[0].KeyPlace, "listed has no options: write listed alone")
+		}
 	}
 }
 

@@ -40,7 +40,7 @@ func quoted(words []string) string {
 // name reads the required key `name`. The text is given back even if it is no good as a name, so that references to it
 // are not reported too; it is empty only if there is none.
 func (p *parser) name(m source.Map) (string, source.Place) {
-	v, ok := m.Need(p.fs, "name")
+	v, ok := p.need(m, "name", "everything has one, by which others know it")
 	if !ok {
 		return "", m.Place()
 	}
@@ -52,6 +52,16 @@ func (p *parser) name(m source.Map) (string, source.Place) {
 		p.errorf(v, "%q is no name: %s", clip(s), why)
 	}
 	return s, v.Place()
+}
+
+// need gives the value of a key that must be given, or reports its absence and what should stand there.
+func (p *parser) need(m source.Map, key, hint string) (source.Value, bool) {
+	v := m.Get(key)
+	if !v.Exists() || v.IsNull() {
+		p.fs.Errorf(m.Place(), "key %q is missing: %s", key, hint)
+		return v, false
+	}
+	return v, true
 }
 
 // badName says what is wrong with a name, or "". Names are 1 to NameMax ASCII letters, digits, `-`, `_` and `.`, begin
@@ -220,7 +230,7 @@ func (p *parser) address(a netip.Addr, at source.Place) bool {
 		why = "a target has unicast addresses, and this is the broadcast one"
 	}
 	if why != "" {
-		p.fs.Errorf(at, "%s: %s", clip(a.String()), why)
+		p.fs.Errorf(at, "%q: %s", clip(a.String()), why)
 	}
 	return why == ""
 }
@@ -234,9 +244,6 @@ const (
 // hostName checks an absolute host name (RFC 1123 section 2.1; an underscore is allowed, as names of service endpoints
 // have it) and gives it in lower case.
 func hostName(s string) (string, error) {
-	if !strings.HasSuffix(s, ".") {
-		return "", fmt.Errorf("a host name ends with a dot: write %s", clip(s)+".")
-	}
 	if len(s) > hostNameMax {
 		return "", fmt.Errorf("it has %d bytes; a name has at most %d with its dots", len(s), hostNameMax)
 	}
@@ -248,6 +255,9 @@ func hostName(s string) (string, error) {
 	}
 	if allDigits(labels[len(labels)-1]) {
 		return "", errors.New("its last label has digits alone, as an address has")
+	}
+	if !strings.HasSuffix(s, ".") {
+		return "", fmt.Errorf("an absolute name ends with a dot: write %s", s+".")
 	}
 	return strings.ToLower(s), nil
 }

@@ -1,0 +1,26 @@
+package policy
+
+import "net/netip"
+
+// Covers is what the check for hidden rules goes by.
+func (r *Rule) Covers(later *Rule) bool { return newConditions(r).covers(later) }
+
+// ReachesArea is what the check of maps goes by: whether rule number i of a policy surely has clients in an area of m.
+func (p *Policy) ReachesArea(i int, m *Map, a *Area) bool {
+	x := p.reach(i, m)
+	return x.area(a)
+}
+
+// ReachesSubnet is the same for a subnet of a map.
+func (p *Policy) ReachesSubnet(i int, m *Map, s netip.Prefix) bool {
+	x := p.reach(i, m)
+	return x.subnet(s)
+}
+
+func (p *Policy) reach(i int, m *Map) *reach {
+	var conds []*conditions
+	for _, r := range p.Rules[:i+1] {
+		conds = append(conds, newConditions(r))
+	}
+	return newReach(conds[i], conds[:i], m)
+}
