@@ -16,8 +16,8 @@ func PutHeader(msg []byte, flags uint16, questions, answers, authority, addition
 // AnswerFlags is the header's second word of an answer to q: QR set, the operation and RD copied, rcode's lower bits, and AA or
 // TC where given. RA, Z and AD are 0, and so is CD, which means nothing in an authoritative answer (RFC 4035 section
 // 3.1.6).
-func (q *Query) AnswerFlags(rcode, aaTC uint16) uint16 {
-	return FlagQR | q.Flags&(opcodeMask<<opcodeShift|FlagRD) | aaTC&(FlagAA|FlagTC) | rcode&rcodeMask
+func (q *Query) AnswerFlags(rcode uint8, aaTC uint16) uint16 {
+	return FlagQR | q.Flags&(opcodeMask<<opcodeShift|FlagRD) | aaTC&(FlagAA|FlagTC) | uint16(rcode)&rcodeMask
 }
 
 // Lengths of records whose owner is a compression pointer: 2 octets, then type, class, TTL and RDLENGTH, then the data.

@@ -132,7 +132,7 @@ func (o *OPT) Len() int {
 }
 
 // Append appends the record to msg, with the upper bits of rcode. It counts as one additional record.
-func (o *OPT) Append(msg []byte, rcode uint16) []byte {
+func (o *OPT) Append(msg []byte, rcode uint8) []byte {
 	flags := byte(0)
 	if o.DO {
 		flags = optDO
@@ -140,7 +140,7 @@ func (o *OPT) Append(msg []byte, rcode uint16) []byte {
 	n := o.Len() - optFixedLen
 	msg = append(msg, 0,
 		byte(TypeOPT>>8), byte(TypeOPT), byte(o.UDPSize>>8), byte(o.UDPSize),
-		byte(rcode>>4), 0, flags, 0,
+		rcode>>4, 0, flags, 0,
 		byte(n>>8), byte(n))
 	if o.ECS.Present {
 		n := o.ECS.addrLen()

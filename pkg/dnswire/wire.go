@@ -45,15 +45,15 @@ const OpcodeQuery uint8 = 0
 
 // Response codes. Those above 15 need an OPT record to carry their upper bits (RFC 6891 section 6.1.3).
 const (
-	RcodeNoError  uint16 = 0
-	RcodeFormErr  uint16 = 1
-	RcodeServFail uint16 = 2
-	RcodeNXDomain uint16 = 3
-	RcodeNotImp   uint16 = 4
-	RcodeRefused  uint16 = 5
-	RcodeYXDomain uint16 = 6
-	RcodeNotAuth  uint16 = 9
-	RcodeBadVers  uint16 = 16
+	RcodeNoError  uint8 = 0
+	RcodeFormErr  uint8 = 1
+	RcodeServFail uint8 = 2
+	RcodeNXDomain uint8 = 3
+	RcodeNotImp   uint8 = 4
+	RcodeRefused  uint8 = 5
+	RcodeYXDomain uint8 = 6
+	RcodeNotAuth  uint8 = 9
+	RcodeBadVers  uint8 = 16
 )
 
 // Bits of the header's second 16-bit word.
