@@ -1,0 +1,64 @@
+package server
+
+import (
+	"geodns/pkg/dnswire"
+	"geodns/pkg/zone"
+)
+
+// The names of class CH that every server knows (RFC 4892, and BIND's older ones), in wire form.
+const (
+	idServer      = "\x02id\x06server\x00"
+	hostnameBind  = "\x08hostname\x04bind\x00"
+	versionServer = "\x07version\x06server\x00"
+	versionBind   = "\x07version\x04bind\x00"
+)
+
+// txtStringMax is the octets of one string of a TXT record (RFC 1035 section 3.3.14).
+const txtStringMax = 255
+
+// chaos answers a question of class CH. What is not configured, and every other name or type, is refused.
+func (r *responder) chaos(w *World, p *packet, msg []byte, limit int, reply *zone.Reply) ([]byte, Kind) {
+	q := &r.query
+	reply.Rcode = dnswire.RcodeRefused
+	if q.Type != dnswire.TypeTXT && q.Type != dnswire.TypeANY {
+		return msg, Refused
+	}
+	var text []byte
+	switch string(q.Name[:q.NameLen]) {
+	case idServer, hostnameBind:
+		text = r.identity
+	case versionServer, versionBind:
+		text = r.version
+	default:
+		return r.chaosByFunc(w, p, msg, limit, reply)
+	}
+	if len(text) == 0 {
+		return msg, Refused
+	}
+	reply.Rcode, reply.AA, reply.AN = dnswire.RcodeNoError, true, 1
+	msg = dnswire.AppendRecord(msg, dnswire.HeaderLen, dnswire.TypeTXT, dnswire.ClassCH, 0, 1+len(text))
+	return append(append(msg, byte(len(text))), text...), Chaos
+}
+
+// chaosByFunc asks Config.Chaos; a record for each string, so that each is a line of its own in what people read.
+func (r *responder) chaosByFunc(w *World, p *packet, msg []byte, limit int, reply *zone.Reply) ([]byte, Kind) {
+	if r.chaosFunc == nil {
+		return msg, Refused
+	}
+	lines, ok := r.chaosFunc(w, &r.query, p.source.Addr())
+	if !ok {
+		return msg, Refused
+	}
+	reply.Rcode, reply.AA = dnswire.RcodeNoError, true
+	for _, line := range lines {
+		line = line[:min(len(line), txtStringMax)]
+		if len(msg)+dnswire.RecordLen(1+len(line)) > limit {
+			reply.TC, reply.AN = true, 0
+			return msg[:r.query.QuestionEnd], Chaos
+		}
+		msg = dnswire.AppendRecord(msg, dnswire.HeaderLen, dnswire.TypeTXT, dnswire.ClassCH, 0, 1+len(line))
+		msg = append(append(msg, byte(len(line))), line...)
+		reply.AN++
+	}
+	return msg, Chaos
+}

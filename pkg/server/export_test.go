@@ -1,0 +1,82 @@
+package server
+
+import (
+	"net/netip"
+
+	"geodns/pkg/steering"
+)
+
+// Responder is the answer path without sockets.
+type Responder struct {
+	r       *responder
+	v       *view
+	packets []packet
+}
+
+// NewResponder makes a Responder with its own counters.
+func NewResponder(cfg Config, w *World) (*Responder, error) {
+	cfg.Listen = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	v := &view{world: w, hits: newHits(1, len(w.names))}
+	return &Responder{r: newResponder(&cfg, &block{}, 0), v: v}, nil
+}
+
+// Answer answers one query as it came from source; nil is a drop. Room is the length of its buffer.
+func (r *Responder) Answer(t Transport, source netip.Addr, query []byte, room int) []byte {
+	buf := make([]byte, room)
+	n := copy(buf, query)
+	p := []packet{{buf: buf, n: n, cut: n < len(query), source: clientOf(source), transport: t}}
+	r.r.answer(r.v, p)
+	if p[0].n == 0 {
+		return nil
+	}
+	return buf[:p[0].n]
+}
+
+// Fill makes a batch of the queries, as UDP from one source.
+func (r *Responder) Fill(queries [][]byte, source netip.Addr) {
+	r.packets = make([]packet, len(queries))
+	for i := range queries {
+		r.packets[i] = packet{buf: make([]byte, bufferLen), source: clientOf(source)}
+	}
+	r.Refill(queries)
+}
+
+// Refill puts the queries back where answers were written.
+func (r *Responder) Refill(queries [][]byte) {
+	for i, q := range queries {
+		r.packets[i].n = copy(r.packets[i].buf, q)
+	}
+}
+
+// AnswerBatch answers what Fill made.
+func (r *Responder) AnswerBatch() { r.r.answer(r.v, r.packets) }
+
+// Stats is what was counted.
+func (r *Responder) Stats() Stats {
+	s := Stats{Policies: map[string]uint64{}}
+	s.add(r.r.block)
+	r.v.sum(s.Policies)
+	return s
+}
+
+// BufferLen, TCPReadBuffer and PortTries are limits that tests go up to.
+const (
+	BufferLen     = bufferLen
+	TCPReadBuffer = tcpReadBuffer
+)
+
+// Portable makes cfg use the path for systems without recvmmsg.
+func Portable(cfg Config) Config {
+	cfg.portable = true
+	return cfg
+}
+
+// SourceOf says what counts as one TCP source.
+func SourceOf(a netip.Addr) netip.Prefix { return sourceOf(a) }
+
+// ClientOf is a packet's source.
+func ClientOf(a netip.Addr) steering.Client { return clientOf(a) }
