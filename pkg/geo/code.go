@@ -60,13 +60,13 @@ func ParseCode(s string) (Code, error) {
 
 // String gives the code as ParseCode reads it.
 func (c Code) String() string {
-	s := c.Continent
-	for _, part := range []string{c.Country, c.Subdivision} {
-		if part != "" {
-			s += "-" + part
-		}
+	switch {
+	case c.Country == "":
+		return c.Continent
+	case c.Subdivision == "":
+		return c.Continent + "-" + c.Country
 	}
-	return s
+	return c.Continent + "-" + c.Country + "-" + c.Subdivision
 }
 
 // Matches says whether the code holds for a place. In a code with a country the

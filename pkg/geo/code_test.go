@@ -136,7 +136,8 @@ func TestMerge(t *testing.T) {
 		{"the country agrees", geo.Place{Country: "DE"}, munich, munich},
 		{
 			"another continent by custom, the same country",
-			geo.Place{Continent: "AS", Country: "CY"}, geo.Place{Continent: "EU", Country: "CY", Subdivision: "01"},
+			geo.Place{Continent: "AS", Country: "CY"},
+			geo.Place{Continent: "EU", Country: "CY", Subdivision: "01"},
 			geo.Place{Continent: "AS", Country: "CY", Subdivision: "01"},
 		},
 		{"another continent", geo.Place{Continent: "NA"}, munich, geo.Place{Continent: "NA", ASN: 64496}},
@@ -144,23 +145,33 @@ func TestMerge(t *testing.T) {
 		{"another country, a's without continent", geo.Place{Country: "FR"}, munich, geo.Place{Country: "FR", ASN: 64496}},
 		{"another continent, by the table", geo.Place{Continent: "NA"}, geo.Place{Country: "DE", ASN: 1}, geo.Place{Continent: "NA", ASN: 1}},
 		{
-			"another subdivision", geo.Place{Country: "DE", Subdivision: "BE"}, munich,
+			"another subdivision",
+			geo.Place{Country: "DE", Subdivision: "BE"},
+			munich,
 			geo.Place{Continent: "EU", Country: "DE", Subdivision: "BE", ASN: 64496},
 		},
 		{
-			"a location of the country", geo.Place{Country: "DE", Subdivision: "BE"}, with(munich, func(p *geo.Place) { p.Subdivision = "" }),
+			"a location of the country",
+			geo.Place{Country: "DE", Subdivision: "BE"},
+			with(munich, func(p *geo.Place) { p.Subdivision = "" }),
 			with(munich, func(p *geo.Place) { p.Subdivision = "BE" }),
 		},
 		{
-			"a location on top", geo.Place{HasLocation: true, Lat: 1, Lon: 2}, munich,
+			"a location on top",
+			geo.Place{HasLocation: true, Lat: 1, Lon: 2},
+			munich,
 			with(munich, func(p *geo.Place) { p.Lat, p.Lon = 1, 2 }),
 		},
 		{
-			"a location below, nothing else", geo.Place{Country: "DE"}, geo.Place{HasLocation: true, Lat: 1, Lon: 2},
+			"a location below, nothing else",
+			geo.Place{Country: "DE"},
+			geo.Place{HasLocation: true, Lat: 1, Lon: 2},
 			geo.Place{Country: "DE", HasLocation: true, Lat: 1, Lon: 2},
 		},
 		{
-			"the equator's location is one", geo.Place{HasLocation: true, Lat: 0, Lon: 30}, munich,
+			"the equator's location is one",
+			geo.Place{HasLocation: true, Lat: 0, Lon: 30},
+			munich,
 			with(munich, func(p *geo.Place) { p.Lat, p.Lon = 0, 30 }),
 		},
 	} {

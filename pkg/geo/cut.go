@@ -100,30 +100,49 @@ func compile(layers []*layer, overrides []override) *Networks {
 	resolved := resolve(overrides)
 	top := paint(resolved)
 	in := newInterner()
-	p := newPairing(in, func(a, b uint32) Place { return merge(top.places[a], base.places[b]).finished() })
-	n := &Networks{}
-	dense := newInterner() // numbered anew: places that lost every block are gone
-	for _, f := range []family{ipv4, ipv6} {
-		runs := zip(top.runs(f), base.runs(f), p.pair)
-		out := make([]Run, len(runs))
-		for i, r := range runs {
-			out[i] = Run{Start: f.block(r.start), Place: dense.id(in.places[r.place])}
-		}
-		if f == ipv4 {
-			n.V4 = out
-		} else {
-			n.V6 = out
-		}
-	}
+	p := newPairing(in, top.places, base.places, func(above, below Place) Place { return merge(above, below).finished() })
+	v4, v6 := zip(top.v4, base.v4, p.pair), zip(top.v6, base.v6, p.pair)
+	var longs []LongPlace
 	for _, o := range resolved {
 		if !isLong(o.prefix) {
 			continue
 		}
 		below := base.at(number(o.prefix.Addr())) // the block's, by its majority
-		n.Long = append(n.Long, LongPlace{Prefix: o.prefix, Place: dense.id(merge(o.place, below).finished())})
+		longs = append(longs, LongPlace{Prefix: o.prefix, Place: in.id(merge(o.place, below).finished())})
 	}
-	n.Places = dense.places
+	d := densePlaces{from: in.places, ids: make([]uint32, len(in.places)), places: []Place{{}}}
+	n := &Networks{V4: d.blocks(v4, ipv4), V6: d.blocks(v6, ipv6), Long: longs}
+	for i := range longs {
+		longs[i].Place = d.id(longs[i].Place)
+	}
+	n.Places = d.places
 	return n
+}
+
+// densePlaces numbers places anew, in the order of their first use: those that
+// lost every block to a majority or an override are gone then.
+type densePlaces struct {
+	from   []Place
+	ids    []uint32 // new number by old number, 0 if it has none yet
+	places []Place  // by new number
+}
+
+// id gives a place's new number.
+func (d *densePlaces) id(old uint32) uint32 {
+	if old != 0 && d.ids[old] == 0 {
+		d.ids[old] = uint32(len(d.places))
+		d.places = append(d.places, d.from[old])
+	}
+	return d.ids[old]
+}
+
+// blocks turns runs that begin at blocks into a list of Networks.
+func (d *densePlaces) blocks(runs []run, f family) []Run {
+	out := make([]Run, len(runs))
+	for i, r := range runs {
+		out[i] = Run{Start: f.block(r.start), Place: d.id(r.place)}
+	}
+	return out
 }
 
 // isLong says whether a prefix is longer than a block.

@@ -2,6 +2,7 @@ package geo_test
 
 import (
 	"bytes"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -64,9 +65,7 @@ func makeMMDB(t testing.TB, o mmdbOptions, networks ...network) []byte {
 			t.Fatal(err)
 		}
 		rec := recordOf(n.place, o.Type)
-		for k, v := range o.Extra {
-			rec[k] = v
-		}
+		maps.Copy(rec, o.Extra)
 		if err := tree.Insert(ipNet, rec); err != nil {
 			t.Fatal(err)
 		}

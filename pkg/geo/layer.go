@@ -10,7 +10,7 @@ type run struct {
 }
 
 // layer is what one database says: the runs of both families, each list
-// covering its family from the first address to the last in order, neighbours
+// covering its family from the first address to the last in order, neighbors
 // with different places. Immutable once built.
 type layer struct {
 	places []Place // distinct; 0 is the zero Place
@@ -116,27 +116,45 @@ func zip(a, b []run, pair func(a, b uint32) uint32) []run {
 }
 
 // pairing merges the places of two lists and remembers each pair, as the same
-// few come again and again.
+// ones come again and again: a list for those where one side knows nothing, which
+// are nearly all of them, and a map for the others.
 type pairing struct {
-	in   *interner
-	memo map[[2]uint32]uint32
-	make func(a, b uint32) Place
+	in         *interner
+	above      []Place
+	below      []Place
+	make       func(above, below Place) Place
+	aloneAbove []uint32 // by index into above: the pair with nothing below; 0 if not made yet
+	aloneBelow []uint32
+	both       map[[2]uint32]uint32
 }
 
-// newPairing returns a pairing that numbers what mk makes of two indices.
-func newPairing(in *interner, mk func(a, b uint32) Place) *pairing {
-	return &pairing{in: in, memo: map[[2]uint32]uint32{}, make: mk}
-}
-
-// pair gives the number of the place made of a and b.
-func (p *pairing) pair(a, b uint32) uint32 {
-	key := [2]uint32{a, b}
-	id, ok := p.memo[key]
-	if !ok {
-		id = p.in.id(p.make(a, b))
-		p.memo[key] = id
+// newPairing returns a pairing that numbers, in in, what mk makes of two places.
+// Of two zero Places it must make one.
+func newPairing(in *interner, above, below []Place, mk func(above, below Place) Place) *pairing {
+	return &pairing{
+		in: in, above: above, below: below, make: mk,
+		aloneAbove: make([]uint32, len(above)), aloneBelow: make([]uint32, len(below)), both: map[[2]uint32]uint32{},
 	}
-	return id
+}
+
+// pair gives the number of the place made of above[a] and below[b].
+func (p *pairing) pair(a, b uint32) uint32 {
+	if a != 0 && b != 0 {
+		id, ok := p.both[[2]uint32{a, b}]
+		if !ok {
+			id = p.in.id(p.make(p.above[a], p.below[b]))
+			p.both[[2]uint32{a, b}] = id
+		}
+		return id
+	}
+	slot := &p.aloneAbove[a]
+	if a == 0 {
+		slot = &p.aloneBelow[b]
+	}
+	if *slot == 0 && a != b {
+		*slot = p.in.id(p.make(p.above[a], p.below[b]))
+	}
+	return *slot
 }
 
 // mergeLayers puts layers on top of one another, the first on top, and finishes
@@ -144,9 +162,9 @@ func (p *pairing) pair(a, b uint32) uint32 {
 func mergeLayers(layers []*layer) *layer {
 	merged := layers[0]
 	for _, below := range layers[1:] {
-		above, in := merged, newInterner()
-		p := newPairing(in, func(a, b uint32) Place { return merge(above.places[a], below.places[b]) })
-		v4, v6 := zip(above.v4, below.v4, p.pair), zip(above.v6, below.v6, p.pair)
+		in := newInterner()
+		p := newPairing(in, merged.places, below.places, merge)
+		v4, v6 := zip(merged.v4, below.v4, p.pair), zip(merged.v6, below.v6, p.pair)
 		merged = &layer{places: in.places, v4: v4, v6: v6}
 	}
 	return merged.finished()
@@ -155,6 +173,9 @@ func mergeLayers(layers []*layer) *layer {
 // finished is the layer with every place finished, and those that are equal
 // then made one.
 func (l *layer) finished() *layer {
+	if !slices.ContainsFunc(l.places, func(p Place) bool { return p != p.finished() }) {
+		return l
+	}
 	in := newInterner()
 	ids := make([]uint32, len(l.places))
 	for i, p := range l.places {

@@ -252,7 +252,7 @@ func readFile(path string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	before, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -265,7 +265,7 @@ func readFile(path string, limit int64) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	b.Grow(int(before.Size()) + bytes.MinRead) // so that ReadFrom does not grow it at the end
-	if _, err := b.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
+	if _, err = b.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
 		return nil, err
 	}
 	after, err := f.Stat()

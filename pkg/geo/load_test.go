@@ -382,7 +382,7 @@ func benchDatabase(b *testing.B) string {
 		v4 := &net.IPNet{IP: net.IPv4(byte(1+i>>10), byte(i>>2), byte(i<<6), 0), Mask: net.CIDRMask(18+rng.IntN(12), 32)}
 		v6 := &net.IPNet{IP: net.IP{0x20, 0x01, byte(0x10 + i>>12), byte(i >> 4), byte(i << 4), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, Mask: net.CIDRMask(36+rng.IntN(24), 128)}
 		for _, n := range []*net.IPNet{v4, v6} {
-			if err := tree.Insert(n, recordOf(p, "")); err != nil {
+			if err = tree.Insert(n, recordOf(p, "")); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -78,8 +79,8 @@ func (d *Data) Lookup(a netip.Addr) Record {
 			rec.Databases = append(rec.Databases, db.lookup(d.infos[i].Path, a, f, num))
 		}
 	}
-	for i := len(d.overrides) - 1; i >= 0; i-- { // ordered by length among those that hold a
-		if o := d.overrides[i]; o.prefix.Contains(a) {
+	for _, o := range slices.Backward(d.overrides) { // ordered by length among those that hold a
+		if o.prefix.Contains(a) {
 			rec.Overrides = append(rec.Overrides, OverrideRecord{Prefix: o.prefix, Place: o.place, At: o.at})
 		}
 	}
@@ -178,8 +179,7 @@ func flatten(dec *json.Decoder, path string, out []Field) ([]Field, error) {
 	for i := 0; dec.More(); i++ {
 		key := strconv.Itoa(i)
 		if delim == '{' {
-			token, err := dec.Token()
-			if err != nil {
+			if token, err = dec.Token(); err != nil {
 				return nil, fmt.Errorf("showing a record: %w", err)
 			}
 			key = fmt.Sprint(token)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -322,12 +323,7 @@ func (o *oddities) add(field, value string) {
 		value = value[:oddityTextMax]
 	}
 	example := fmt.Sprintf("%s %q", field, value)
-	for _, e := range o.examples {
-		if e == example {
-			return
-		}
-	}
-	if len(o.examples) < oddityExamplesMax {
+	if len(o.examples) < oddityExamplesMax && !slices.Contains(o.examples, example) {
 		o.examples = append(o.examples, example)
 	}
 }

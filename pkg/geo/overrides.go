@@ -167,8 +167,8 @@ func resolve(overrides []override) []override {
 			around = around[:len(around)-1]
 		}
 		place := o.place
-		for i := len(around) - 1; i >= 0; i-- {
-			place = merge(place, around[i].place)
+		for _, outer := range slices.Backward(around) {
+			place = merge(place, outer.place)
 		}
 		around = append(around, o)
 		resolved = append(resolved, override{prefix: o.prefix, place: place, at: o.at})
