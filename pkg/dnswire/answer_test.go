@@ -12,7 +12,7 @@ import (
 // TestAppendMiekg writes an answer with every helper and reads it with another library.
 func TestAppendMiekg(t *testing.T) {
 	query := message{id: 99, flags: 0x0130, counts: [4]uint16{1, 0, 0, 1}, body: join(
-		question("wWw.example.com", 1, 1), opt(option(3, ""), option(8, "\x00\x01\x18\x00\xC0\x00\x02")))}.wire()
+		question("wWw.example.com", 1), opt(option(3, ""), option(8, "\x00\x01\x18\x00\xC0\x00\x02")))}.wire()
 	var q dnswire.Query
 	if out := q.Parse(query); out != dnswire.OK {
 		t.Fatalf("outcome %d", out)

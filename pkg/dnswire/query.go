@@ -91,14 +91,14 @@ func (q *Query) reset() {
 // same: an OPT record among them wants one in the answer (RFC 6891 section 6.1.1).
 func (q *Query) parseBody(msg []byte) Outcome {
 	questions := int(binary.BigEndian.Uint16(msg[4:]))
-	records := HeaderLen
-	if questions == 1 {
-		if !q.parseQuestion(msg) {
+	if questions == 1 && !q.parseQuestion(msg) {
+		return FormErr
+	}
+	records := q.QuestionEnd
+	if questions != 1 {
+		if records = skipQuestions(msg, questions); records < 0 {
 			return FormErr
 		}
-		records = q.QuestionEnd
-	} else if records = skipQuestions(msg, questions); records < 0 {
-		return FormErr
 	}
 	before := int(binary.BigEndian.Uint16(msg[6:])) + int(binary.BigEndian.Uint16(msg[8:]))
 	out := q.parseRecords(msg, records, before, int(binary.BigEndian.Uint16(msg[10:])))

@@ -38,9 +38,9 @@ func name(s string) []byte {
 	return append(b, 0)
 }
 
-func question(s string, typ, class uint16) []byte {
-	b := binary.BigEndian.AppendUint16(name(s), typ)
-	return binary.BigEndian.AppendUint16(b, class)
+// question is one of class IN.
+func question(s string, typ uint16) []byte {
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(name(s), typ), dnswire.ClassIN)
 }
 
 // record writes a record with the owner given in wire form.
@@ -64,7 +64,7 @@ func option(code uint16, data string) []byte {
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
-var www = question("www.example.com", 1, 1)
+var www = question("www.example.com", 1)
 
 func one(additional ...[]byte) []byte {
 	return message{id: 0x1234, counts: [4]uint16{1, 0, 0, uint16(len(additional))}, body: join(append([][]byte{www}, additional...)...)}.wire()
@@ -94,7 +94,7 @@ func parseCases() []parseCase {
 		{"A-03 no type", raw([4]uint16{1}, name("www.")), dnswire.FormErr},
 		{"A-03 half a class", raw([4]uint16{1}, www[:len(www)-1]), dnswire.FormErr},
 		{"plain", one(), dnswire.OK},
-		{"root", raw([4]uint16{1}, question(".", 2, 1)), dnswire.OK},
+		{"root", raw([4]uint16{1}, question(".", 2)), dnswire.OK},
 		{"A-01 no question", raw([4]uint16{}), dnswire.FormErr},
 		{"A-01 two questions", raw([4]uint16{2}, www, www), dnswire.FormErr},
 		{"A-02 response", message{flags: 0x8000, counts: [4]uint16{1}, body: www}.wire(), dnswire.DropResponse},
@@ -105,20 +105,20 @@ func parseCases() []parseCase {
 		{"A-04 pointer to the header", raw([4]uint16{1}, []byte("\x01a\xC0\x04\x00\x01\x00\x01")), dnswire.FormErr},
 		{"A-04 label type 0x40", raw([4]uint16{1}, []byte("\x41\x00\x00\x01\x00\x01")), dnswire.FormErr},
 		{"A-04 label type 0x80", raw([4]uint16{1}, []byte("\x81\x00\x00\x01\x00\x01")), dnswire.FormErr},
-		{"A-04 name of 257", raw([4]uint16{1}, question(long, 1, 1)), dnswire.FormErr},
-		{"name of 255", raw([4]uint16{1}, question(fits, 1, 1)), dnswire.OK},
-		{"A-04 name of 256", raw([4]uint16{1}, question(fits+"z", 1, 1)), dnswire.FormErr},
+		{"A-04 name of 257", raw([4]uint16{1}, question(long, 1)), dnswire.FormErr},
+		{"name of 255", raw([4]uint16{1}, question(fits, 1)), dnswire.OK},
+		{"A-04 name of 256", raw([4]uint16{1}, question(fits+"z", 1)), dnswire.FormErr},
 		{"A-05 STATUS", message{flags: 2 << 11, counts: [4]uint16{1}, body: www}.wire(), dnswire.NotImp},
 		{"A-05 opcode 15 and nonsense", message{flags: 15 << 11, counts: [4]uint16{9, 9, 9, 9}}.wire(), dnswire.NotImp},
 		{"A-48 DSO", message{flags: 6 << 11}.wire(), dnswire.NotImp},
-		{"A-11 NXNAME", raw([4]uint16{1}, question("a.", 128, 1)), dnswire.FormErr},
-		{"A-11 OPT", raw([4]uint16{1}, question("a.", 41, 1)), dnswire.FormErr},
-		{"A-11 TKEY", raw([4]uint16{1}, question("a.", 249, 1)), dnswire.FormErr},
-		{"A-11 TSIG", raw([4]uint16{1}, question("a.", 250, 1)), dnswire.FormErr},
-		{"A-11 type 0", raw([4]uint16{1}, question("a.", 0, 1)), dnswire.FormErr},
+		{"A-11 NXNAME", raw([4]uint16{1}, question("a.", 128)), dnswire.FormErr},
+		{"A-11 OPT", raw([4]uint16{1}, question("a.", 41)), dnswire.FormErr},
+		{"A-11 TKEY", raw([4]uint16{1}, question("a.", 249)), dnswire.FormErr},
+		{"A-11 TSIG", raw([4]uint16{1}, question("a.", 250)), dnswire.FormErr},
+		{"A-11 type 0", raw([4]uint16{1}, question("a.", 0)), dnswire.FormErr},
 		{"a record in the answer section", raw([4]uint16{1, 1}, www, record("\xC0\x0C", 1, 1, 0, make([]byte, 4))), dnswire.FormErr},
 		{"a record in the authority section", raw([4]uint16{1, 0, 1}, www, record("\x00", 6, 1, 0, nil)), dnswire.FormErr},
-		{"IXFR with its SOA", raw([4]uint16{1, 0, 1}, question("a.", 251, 1), record("\xC0\x0C", 6, 1, 0, make([]byte, 22))), dnswire.OK},
+		{"IXFR with its SOA", raw([4]uint16{1, 0, 1}, question("a.", 251), record("\xC0\x0C", 6, 1, 0, make([]byte, 22))), dnswire.OK},
 		{"trailing octets", append(one(), 1, 2, 3), dnswire.OK},
 		{"trailing octets behind OPT", append(one(opt()), 0xFF), dnswire.OK},
 		{"another additional record", one(record("\xC0\x0C", 1, 1, 0, make([]byte, 4)), opt()), dnswire.OK},
@@ -126,7 +126,7 @@ func parseCases() []parseCase {
 		{"A-30 version 1", one(edns1), dnswire.BadVers},
 		{"A-30 version 1 and options that we cannot know", one(record("\x00", 41, 512, 0x00010000, []byte{1})), dnswire.BadVers},
 		{"A-30 version 1 and a cut record", one(edns1, []byte{0}), dnswire.FormErr},
-		{"A-30 version 1 and a type that cannot be asked for", raw([4]uint16{1, 0, 0, 1}, question("a.", 41, 1), edns1), dnswire.BadVers},
+		{"A-30 version 1 and a type that cannot be asked for", raw([4]uint16{1, 0, 0, 1}, question("a.", 41), edns1), dnswire.BadVers},
 		{"A-31 two OPT", one(opt(), opt()), dnswire.FormErr},
 		{"A-31 owner not the root", one(record("\x01a\x00", 41, 1232, 0, nil)), dnswire.FormErr},
 		{"A-31 owner a pointer to the root", one(record("\xC0\x1C", 41, 1232, 0, nil)), dnswire.FormErr},
@@ -180,7 +180,7 @@ func TestParseOutcome(t *testing.T) {
 func TestParseFields(t *testing.T) {
 	wire := message{
 		id: 0xBEEF, flags: 0x0130, counts: [4]uint16{1, 0, 0, 1},
-		body: join(question("WwW.eXample.COM", 28, 1), record("\x00", 41, 4096, 0x00008000, join(
+		body: join(question("WwW.eXample.COM", 28), record("\x00", 41, 4096, 0x00008000, join(
 			option(3, ""), option(8, "\x00\x02\x30\x00\x20\x01\x0d\xb8\x00\x01"), option(11, ""), option(10, "12345678")))),
 	}.wire()
 	var q dnswire.Query
@@ -217,7 +217,7 @@ func TestParseRandomTwin(t *testing.T) {
 		one(), one(opt()), one(opt(option(3, ""), option(8, "\x00\x01\x18\x00\xC0\x00\x02"))),
 		one(opt(option(8, "\x00\x02\x39\x00\x20\x01\x0d\xb8\x00\x00\x01\x80"), option(10, "12345678"))),
 		one(record("\xC0\x0C", 1, 1, 0, make([]byte, 4)), opt(), record("\x00", 250, 255, 0, make([]byte, 9))),
-		message{counts: [4]uint16{1, 0, 1}, body: join(question("Example.COM", 251, 1), record("\xC0\x0C", 6, 1, 0, make([]byte, 22)))}.wire(),
+		message{counts: [4]uint16{1, 0, 1}, body: join(question("Example.COM", 251), record("\xC0\x0C", 6, 1, 0, make([]byte, 22)))}.wire(),
 		message{counts: [4]uint16{2, 0, 0, 1}, body: join(www, www, opt())}.wire(),
 	}
 	var q dnswire.Query

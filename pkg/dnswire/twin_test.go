@@ -3,6 +3,7 @@ package dnswire_test
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"geodns/pkg/dnswire"
 )
@@ -61,7 +62,7 @@ func (r *reader) name(pointers bool) (wire []byte, labels int, err error) {
 		}
 		n := int(b[0])
 		if n >= 0xC0 && pointers {
-			_, err := r.bytes(1)
+			_, err = r.bytes(1)
 			return nil, 0, err
 		}
 		if n > 63 {
@@ -162,10 +163,8 @@ func (q *slowQuery) body(msg []byte, counts []uint16) dnswire.Outcome {
 	if counts[0] != 1 || counts[1] != 0 || counts[2] != 0 && q.typ != 251 {
 		return dnswire.FormErr
 	}
-	for _, meta := range []uint16{0, 41, 128, 249, 250} {
-		if q.typ == meta {
-			return dnswire.FormErr
-		}
+	if slices.Contains([]uint16{0, 41, 128, 249, 250}, q.typ) {
+		return dnswire.FormErr
 	}
 	return dnswire.OK
 }

@@ -40,7 +40,7 @@ const (
 	ClassANY uint16 = 255
 )
 
-// Operation codes (RFC 1035 section 4.1.1). All others are answered with RcodeNotImp.
+// OpcodeQuery is the operation that we know (RFC 1035 section 4.1.1). All others are answered with RcodeNotImp.
 const OpcodeQuery uint8 = 0
 
 // Response codes. Those above 15 need an OPT record to carry their upper bits (RFC 6891 section 6.1.3).
