@@ -321,7 +321,8 @@ func TestStats(t *testing.T) {
 	for _, q := range [][]byte{
 		ask(t, "static.example.com.", dns.TypeA), ask(t, "www.example.com.", dns.TypeA, edns(1232, ecs("10.0.0.0/24"))),
 		ask(t, "none.example.com.", dns.TypeA), ask(t, "static.example.com.", dns.TypeMX), ask(t, "x.sub.example.com.", dns.TypeA),
-		ask(t, "example.net.", dns.TypeA), ask(t, "dead.example.com.", dns.TypeA), ask(t, "big.example.com.", dns.TypeA), {1, 2, 3},
+		ask(t, "example.net.", dns.TypeA), ask(t, "dead.example.com.", dns.TypeA), ask(t, "big.example.com.", dns.TypeA),
+		{1, 2, 3},
 	} {
 		r.Answer(server.UDP, clientEU, q, server.BufferLen)
 	}

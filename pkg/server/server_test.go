@@ -71,11 +71,11 @@ func roundTrip(network string, addr netip.AddrPort, query []byte) ([]byte, error
 		return nil, err
 	}
 	defer func() { _ = c.Close() }()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err = c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}
 	d := dns.Conn{Conn: c, UDPSize: 65535}
-	if _, err := d.Write(query); err != nil {
+	if _, err = d.Write(query); err != nil {
 		return nil, err
 	}
 	buf := make([]byte, 65535)
@@ -149,7 +149,7 @@ func window(addr netip.AddrPort, n, outstanding int) error {
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err = c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
 	query, err := (&dns.Msg{Question: []dns.Question{{Name: "static.example.com.", Qtype: dns.TypeA, Qclass: dns.ClassINET}}}).Pack()

@@ -227,7 +227,7 @@ func (t *tcpServer) exchange(c *tcpConn, r *bufio.Reader, wait time.Duration) er
 	if err != nil {
 		return err
 	}
-	if err := t.answer(c, message[2:], false); err != nil {
+	if err = t.answer(c, message[2:], false); err != nil {
 		return err
 	}
 	_, err = r.Discard(n)

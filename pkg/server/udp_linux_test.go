@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,7 +129,7 @@ func TestLongDatagram(t *testing.T) {
 	paths(t, func(t *testing.T, cfg server.Config) {
 		s := serve(t, cfg, testWorld(t))
 		q := ask(t, "static.example.com.", dns.TypeA)
-		fits := append(q[:len(q):len(q)], make([]byte, server.BufferLen-len(q))...)
+		fits := append(slices.Clip(q), make([]byte, server.BufferLen-len(q))...)
 		if got := exchange(t, "udp", s.Addrs()[0], fits); got != "NOERROR aa qr\n= static.example.com. 300 IN A 192.0.2.1\n? static.example.com. A" {
 			t.Errorf("a datagram of %d octets: %s", len(fits), got)
 		}

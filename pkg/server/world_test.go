@@ -185,10 +185,10 @@ ns1 60 A 192.0.2.53
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.WithStates(testStates(t, other)); err == nil {
+	if _, err = w.WithStates(testStates(t, other)); err == nil {
 		t.Error("WithStates takes states of another table")
 	}
-	if _, err := w.WithStates(nil); err == nil {
+	if _, err = w.WithStates(nil); err == nil {
 		t.Error("WithStates takes no states")
 	}
 	next, err := w.WithStates(testStates(t, table, targetEU))

@@ -1,3 +1,5 @@
+//go:build linux
+
 package server
 
 import (
@@ -55,14 +57,14 @@ func SendTo(t *testing.T, w *World, query []byte, n, portZero int) Sending {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := client.LocalAddr().(*net.UDPAddr).Port
+	port := netip.MustParseAddrPort(client.LocalAddr().String()).Port()
 	for i := range n {
 		copy(worker.buffers[i][:], query)
 		worker.headers[i].n = uint32(len(query))
 		to := (*unix.RawSockaddrInet4)(unsafe.Pointer(&worker.names[i]))
 		to.Family, to.Addr = unix.AF_INET, [4]byte{127, 0, 0, 1}
 		if i != portZero {
-			to.Port = uint16(port>>8) | uint16(port&0xFF)<<8
+			to.Port = port>>8 | port<<8
 		}
 	}
 	worker.answer(n)
