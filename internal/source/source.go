@@ -139,7 +139,7 @@ func Nearest(name string, known []string) string {
 	return best
 }
 
-// nameMax bounds distance's work: a longer string is no misspelt name.
+// nameMax bounds distance's work: a longer string is no misspelled name.
 const nameMax = 256
 
 // distance is the Levenshtein distance in bytes.

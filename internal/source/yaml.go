@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -400,22 +401,13 @@ func (v Value) Map(fs *Findings, known ...string) (Map, bool) {
 		if strings.HasPrefix(e.Key, "x-") {
 			continue
 		}
-		if !contains(known, e.Key) {
+		if !slices.Contains(known, e.Key) {
 			fs.Errorf(e.KeyPlace, "unknown key %q; %s", e.Key, wouldBeRight(e.Key, known))
 			continue
 		}
 		m.values[e.Key] = e.Value
 	}
 	return m, true
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }
 
 // wouldBeRight suggests the known name that was probably meant, or lists all.

@@ -45,9 +45,9 @@ func placeAt(file string, data []byte, offset int) Place {
 }
 
 var (
-	yamlLine   = regexp.MustCompile(`line (\d+)`)                                  //nolint:gochecknoglobals // a compiled constant
-	yamlAnchor = regexp.MustCompile(`unknown anchor '([^']*)' referenced`)         //nolint:gochecknoglobals // a compiled constant
-	yamlShort  = regexp.MustCompile(`^did not find expected (<|node|'-'|key|',')`) //nolint:gochecknoglobals // a compiled constant
+	yamlLine   = regexp.MustCompile(`line (\d+)`)
+	yamlAnchor = regexp.MustCompile(`unknown anchor '([^']*)' referenced`)
+	yamlShort  = regexp.MustCompile(`^did not find expected (<|node|'-'|key|',')`)
 )
 
 // yamlErrorPlace finds the line that the library's message names. In errors of its parser, as against those of its scanner,
