@@ -89,9 +89,17 @@ func index[T any](j *joiner, kind string, entries *[]T, name func(T) (string, so
 	*entries = kept
 	if len(kept) > EntriesMax {
 		_, at := name(kept[EntriesMax])
-		j.fs.Errorf(at, "%d entries of kind %s; at most %d are read", len(kept), kind, EntriesMax)
+		j.fs.Errorf(at, "%d %s over all files; at most %d are read", len(kept), plural(kind), EntriesMax)
 	}
 	return byName
+}
+
+// plural is the key under which entries of a kind stand.
+func plural(kind string) string {
+	if kind == "policy" {
+		return "policies"
+	}
+	return kind + "s"
 }
 
 // lookup finds what a name stands for. It is false if there is no such thing, which it reports, or if no name is given.

@@ -19,7 +19,7 @@ type client struct {
 // everybody is a small world: each place at each address, so that whatever the files leave open does happen.
 func everybody() []client {
 	places := []geo.Place{{}}
-	for _, p := range []geo.Place{
+	places = append(places, []geo.Place{
 		{Continent: "EU"},
 		{Continent: "EU", Country: "DE"},
 		{Continent: "EU", Country: "DE", Subdivision: "BY"},
@@ -34,9 +34,7 @@ func everybody() []client {
 		{Continent: "AN"},
 		{Continent: "OC"},
 		{Continent: "SA"},
-	} {
-		places = append(places, p)
-	}
+	}...)
 	var out []client
 	for _, p := range places {
 		for asn := range uint32(4) {

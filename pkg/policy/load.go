@@ -32,7 +32,7 @@ func Load(dir string) (*Document, source.Findings) {
 		found.Errorf(source.WholeFile(dir), "the folder cannot be read: %s", reason(err))
 		return nil, found
 	}
-	defer root.Close() //nolint:errcheck // it was only read
+	defer root.Close()
 	return LoadFS(root.FS(), dir)
 }
 
@@ -140,14 +140,13 @@ func readRegular(fsys fs.FS, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, source.YAMLBytesMax+1))
 }
 
 // reason is an error without the path, which the finding's place has.
 func reason(err error) string {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathErr.Err
 	}
 	return err.Error()

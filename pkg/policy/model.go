@@ -3,6 +3,7 @@ package policy
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"geodns/internal/source"
@@ -48,14 +49,7 @@ type Region struct {
 
 // Meets says whether one of the region's jurisdictions is in a fence.
 func (r *Region) Meets(fence []string) bool {
-	for _, j := range r.Jurisdictions {
-		for _, f := range fence {
-			if j == f {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.Jurisdictions, func(j string) bool { return slices.Contains(fence, j) })
 }
 
 // Pool is targets that may answer, their check, and where to turn when they cannot.
@@ -101,9 +95,8 @@ type Target struct {
 	Tags     []string
 	Capacity float64 // 0: not limited
 
-	region      ref
-	weightPlace source.Place
-	hasWeight   bool
+	region    ref
+	hasWeight bool
 }
 
 // Map is an ordered list of regions per client area.

@@ -60,7 +60,7 @@ func mutate(r *rand.Rand, text string) string {
 			break
 		}
 		i := r.IntN(len(b))
-		switch r.IntN(6) {
+		switch r.IntN(7) {
 		case 0: // a byte less
 			b = append(b[:i:i], b[i+1:]...)
 		case 1: // a byte changed
@@ -73,24 +73,28 @@ func mutate(r *rand.Rand, text string) string {
 				j++
 			}
 			b = append(b[:i:i], append([]byte(words[r.IntN(len(words))]), b[j:]...)...)
-		case 4: // a line doubled, or gone
-			from := bytes.LastIndexByte(b[:i], '\n') + 1
-			to := i + bytes.IndexByte(append(b[i:len(b):len(b)], '\n'), '\n')
-			line := append([]byte("\n"), b[from:to]...)
-			if r.IntN(2) == 0 {
-				line = nil
-				to = min(to+1, len(b))
-				b = append(b[:from:from], b[to:]...)
-				break
-			}
-			b = append(b[:to:to], append(line, b[to:]...)...)
-		case 5: // cut off
+		case 4: // a line doubled
+			from, to := line(b, i)
+			b = append(b[:to:to], append(append([]byte("\n"), b[from:to]...), b[to:]...)...)
+		case 5: // a line less
+			from, to := line(b, i)
+			b = append(b[:from:from], b[min(to+1, len(b)):]...)
+		case 6: // cut off
 			if r.IntN(4) == 0 {
 				b = b[:i]
 			}
 		}
 	}
 	return string(b)
+}
+
+// line gives where the line around a byte begins and ends.
+func line(b []byte, i int) (from, to int) {
+	from, to = bytes.LastIndexByte(b[:i], '\n')+1, len(b)
+	if n := bytes.IndexByte(b[i:], '\n'); n >= 0 {
+		to = i + n
+	}
+	return from, to
 }
 
 // TestMutated: 1,000 files that went wrong in small ways give a Document or errors, never both, none or a panic, and each

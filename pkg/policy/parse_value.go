@@ -76,7 +76,7 @@ func badName(s string) string {
 	for i := range len(s) {
 		c := s[i]
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case isAlphanumeric(c):
 		case i == 0:
 			return "it begins with a letter or a digit"
 		case c != '-' && c != '_' && c != '.':
@@ -84,6 +84,11 @@ func badName(s string) string {
 		}
 	}
 	return ""
+}
+
+// isAlphanumeric says whether c is an ASCII letter or digit.
+func isAlphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
 // ref reads an optional name of something else. An absent key gives the zero ref.
@@ -274,7 +279,7 @@ func hostLabel(l string) error {
 	}
 	for i := range len(l) {
 		c := l[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+		if !isAlphanumeric(c) && c != '-' && c != '_' {
 			return fmt.Errorf("label %q has more than letters, digits, '-' and '_'", l)
 		}
 	}
