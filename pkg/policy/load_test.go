@@ -3,6 +3,7 @@ package policy_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"geodns/pkg/policy"
+	"geodns/pkg/zone"
 )
 
 const (
@@ -120,7 +122,8 @@ func TestTooManyFiles(t *testing.T) {
 	}
 }
 
-// TestWorld: the sample of testdata/world, which other tests serve, is without findings.
+// TestWorld: the sample of testdata/world, which other tests serve, is without findings, and its zone names its policies,
+// all of them.
 func TestWorld(t *testing.T) {
 	doc, found := policy.Load("testdata/world")
 	if doc == nil || len(found) > 0 {
@@ -128,5 +131,18 @@ func TestWorld(t *testing.T) {
 	}
 	if len(doc.Regions) != 8 || len(doc.Policies) != 6 || !doc.Policy("media").Hosts() || !doc.Policy("edge").Flatten {
 		t.Errorf("%d regions, %d policies", len(doc.Regions), len(doc.Policies))
+	}
+	zones, zoneFound := zone.Load("testdata/world", 1)
+	if zones == nil || len(zoneFound) > 0 {
+		t.Fatalf("findings:\n%s", lines(zoneFound))
+	}
+	named := zones.SteerPolicies()
+	slices.Sort(named)
+	var have []string
+	for _, p := range doc.Policies {
+		have = append(have, p.Name)
+	}
+	if !slices.Equal(named, have) {
+		t.Errorf("the zone names %v, the files have %v", named, have)
 	}
 }
