@@ -23,7 +23,7 @@ func TestAppendMiekg(t *testing.T) {
 	msg = dnswire.AppendA(msg, 12, 30, [4]byte{192, 0, 2, 1})
 	msg = dnswire.AppendAAAA(msg, 12, 31, [16]byte{0x20, 1, 0xd, 0xb8, 15: 1})
 	msg = dnswire.AppendCNAME(msg, 16, 32, name("target.example.net"))
-	o := dnswire.OPT{UDPSize: 1232, DO: true, ECS: q.ECS, Scope: 20, NSID: []byte("pop"), Keepalive: true, KeepaliveTimeout: 100}
+	o := dnswire.OPT{UDPSize: 1232, DO: true, ECS: &q.ECS, Scope: 20, NSID: []byte("pop"), Keepalive: true, KeepaliveTimeout: 100}
 	before := len(msg)
 	msg = o.Append(msg, dnswire.RcodeBadVers)
 	if n := len(msg) - before; n != o.Len() {
@@ -82,7 +82,7 @@ func TestOPTEcho(t *testing.T) {
 			if out := q.Parse(one(opt(option(8, string(data))))); out != dnswire.OK {
 				t.Fatalf("family %d /%d: outcome %d", family, source, out)
 			}
-			o := dnswire.OPT{ECS: q.ECS, Scope: 9}
+			o := dnswire.OPT{ECS: &q.ECS, Scope: 9}
 			data[3] = 9
 			if got, want := o.Append(nil, 0), option(8, string(data)); !bytes.Equal(got[11:], want) {
 				t.Errorf("family %d /%d: %x, want %x", family, source, got[11:], want)

@@ -106,7 +106,7 @@ func (q *Query) parseOption(code uint16, data []byte) bool {
 type OPT struct {
 	UDPSize uint16 // octets of the largest datagram that we take
 	DO      bool   // as in the query
-	ECS     ECS    // echoed exactly where Present
+	ECS     *ECS   // echoed exactly; nil is none
 	Scope   uint8  // the echoed option's SCOPE PREFIX-LENGTH
 	NSID    []byte // sent where not empty
 
@@ -119,7 +119,7 @@ const optFixedLen = 11 // owner and fixed part of an OPT record without options
 // Len is the number of octets that Append adds.
 func (o *OPT) Len() int {
 	n := optFixedLen
-	if o.ECS.Present {
+	if o.ECS != nil {
 		n += 4 + 4 + o.ECS.addrLen()
 	}
 	if len(o.NSID) > 0 {
@@ -142,7 +142,7 @@ func (o *OPT) Append(msg []byte, rcode uint8) []byte {
 		byte(TypeOPT>>8), byte(TypeOPT), byte(o.UDPSize>>8), byte(o.UDPSize),
 		rcode>>4, 0, flags, 0,
 		byte(n>>8), byte(n))
-	if o.ECS.Present {
+	if o.ECS != nil {
 		n := o.ECS.addrLen()
 		msg = append(msg, byte(OptionECS>>8), byte(OptionECS), 0, byte(4+n),
 			byte(o.ECS.Family>>8), byte(o.ECS.Family), o.ECS.Source, o.Scope)

@@ -127,13 +127,13 @@ func (r *responder) prepare(p *packet, out dnswire.Outcome) int {
 		limit = min(limit, size)
 	}
 	o.UDPSize, o.DO = uint16(r.payload), q.DO
-	o.ECS.Present, o.NSID, o.Keepalive = false, nil, false
+	o.ECS, o.NSID, o.Keepalive = nil, nil, false
 	if !q.EDNS {
 		return limit
 	}
 	if out == dnswire.OK {
 		if q.ECS.Present {
-			o.ECS = q.ECS
+			o.ECS = &q.ECS
 			r.tally[countECS]++
 		}
 		if q.NSID {

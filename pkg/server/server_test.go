@@ -149,16 +149,16 @@ func window(addr netip.AddrPort, n, outstanding int) error {
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	if err = c.SetDeadline(time.Now().Add(patience)); err != nil {
-		return err
-	}
 	query, err := (&dns.Msg{Question: []dns.Question{{Name: "static.example.com.", Qtype: dns.TypeA, Qclass: dns.ClassINET}}}).Pack()
 	if err != nil {
 		return err
 	}
-	seen := make([]bool, n)
+	seen := make([]bool, min(n, 1<<16)) // IDs are used again, long after
 	buf := make([]byte, 2048)
 	for sent, got := 0, 0; got < n; {
+		if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+			return err
+		}
 		for ; sent < n && sent-got < outstanding; sent++ {
 			query[0], query[1] = byte(sent>>8), byte(sent)
 			if _, err := c.Write(query); err != nil {
@@ -172,10 +172,12 @@ func window(addr netip.AddrPort, n, outstanding int) error {
 		if err != nil {
 			return fmt.Errorf("after %d answers: %w", got, err)
 		}
-		if id := int(buf[0])<<8 | int(buf[1]); size < 12 || id >= n || seen[id] {
+		id := int(buf[0])<<8 | int(buf[1])
+		if size < 12 || id >= len(seen) || seen[id] {
 			return fmt.Errorf("an answer of %d octets to query %d, which is wrong or the second", size, id)
 		}
-		seen[int(buf[0])<<8|int(buf[1])] = true
+		seen[id] = true
+		seen[(id+len(seen)/2)%len(seen)] = false
 		got++
 	}
 	return nil

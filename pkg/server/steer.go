@@ -14,18 +14,21 @@ func (r *responder) steer(v *view, p *packet, msg []byte, limit int, reply *zone
 	if !offered {
 		return r.unsteered(w, msg, limit, reply)
 	}
-	r.decide = steering.Query{Policy: b.policy, Type: typ, Client: p.source, TTL: reply.TTL, Random: r.rng.Uint64()}
+	// Field by field: a literal is built aside and then copied in wider steps than it was written, which stalls.
+	s := &r.decide
+	s.Policy, s.Type, s.TTL, s.Random = b.policy, typ, reply.TTL, r.rng.Uint64()
+	s.Client, s.ECS = p.source, false
 	if e := &q.ECS; e.Present && e.Source > 0 {
 		// SOURCE 0 asks that the client's address be left out of it (RFC 7871 section 7.1.2).
-		r.decide.ECS = true
+		s.ECS = true
 		if e.Family == dnswire.FamilyIPv4 {
-			r.decide.Client = steering.Client4([4]byte(e.Addr[:4]), e.Source)
+			s.Client = steering.Client4([4]byte(e.Addr[:4]), e.Source)
 		} else {
-			r.decide.Client = steering.Client6(e.Addr, e.Source)
+			s.Client = steering.Client6(e.Addr, e.Source)
 		}
 	}
 	d := &r.decision
-	steering.Decide(w.table, w.states, &r.decide, d, nil)
+	steering.Decide(w.table, w.states, s, d, nil)
 	v.hits[r.number][reply.Steer].Add(1)
 	if d.Outcome == steering.Failed {
 		*reply = zone.Reply{Kind: zone.Answered, Rcode: dnswire.RcodeServFail}

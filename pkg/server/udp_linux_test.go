@@ -3,9 +3,11 @@ package server_test
 import (
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -161,4 +163,24 @@ func TestPortShared(t *testing.T) {
 	if s, err := server.New(server.Config{Listen: []netip.AddrPort{addr}, Workers: 2}, testWorld(t)); err == nil || !strings.Contains(err.Error(), "UDP") {
 		t.Errorf("New on a UDP port in use: %v, %v", s, err)
 	}
+}
+
+// TestWake: one query at a time from several clients, so that the worker parks and wakes all the time, and each wake must
+// find what came meanwhile. A query that was slept through would wait for ever.
+func TestWake(t *testing.T) {
+	rounds := 2000
+	if os.Getenv("GEODNS_PROVE") != "" {
+		rounds = 200_000
+	}
+	s := serve(t, server.Config{Workers: 1}, testWorld(t))
+	var group sync.WaitGroup
+	for range 3 {
+		group.Go(func() {
+			if err := window(s.Addrs()[0], rounds, 1); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	t.Logf("%d queries in %d batches", 6*rounds, s.Stats().Batches)
 }
