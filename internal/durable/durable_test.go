@@ -45,9 +45,8 @@ func TestReadMissing(t *testing.T) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v, want fs.ErrNotExist", err)
 	}
-	var corrupt *durable.CorruptError
-	if errors.As(err, &corrupt) {
-		t.Errorf("a missing file is corrupt: %v", err)
+	if corrupt, ok := errors.AsType[*durable.CorruptError](err); ok {
+		t.Errorf("a missing file is corrupt: %v", corrupt)
 	}
 }
 

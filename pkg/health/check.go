@@ -21,9 +21,10 @@ const (
 	HTTP  Kind = iota + 1 // GET over a clear connection
 	HTTPS                 // GET over TLS, the certificate verified
 	TCP                   // a connection is made, and closed
-
-	kindEnd // one more than the last kind
 )
+
+// kindEnd is one more than the last kind.
+const kindEnd = int(TCP) + 1
 
 // String gives the word used in policy files, metrics and logs.
 func (k Kind) String() string {
@@ -109,7 +110,7 @@ func (c Check) WithDefaults() Check {
 func (c Check) Validate() error {
 	c = c.WithDefaults()
 	switch {
-	case c.Kind == 0 || c.Kind >= kindEnd:
+	case c.Kind == 0 || int(c.Kind) >= kindEnd:
 		return fmt.Errorf("no such kind of check: %d", c.Kind)
 	case c.Port == 0:
 		return errors.New("port must be from 1 to 65535")

@@ -315,9 +315,9 @@ func (c *Checker) Stats() Stats {
 	defer c.mu.Unlock()
 	stats := c.stats
 	stats.Targets, stats.Running = len(c.order), c.running
-	for kind := HTTP; kind < kindEnd; kind++ {
+	for kind := int(HTTP); kind < kindEnd; kind++ {
 		counts := c.counts[kind]
-		counts.Kind = kind
+		counts.Kind = Kind(kind)
 		stats.Probes = append(stats.Probes, counts)
 	}
 	for _, t := range c.order {

@@ -150,6 +150,13 @@ func sleep(d time.Duration) {
 	synctest.Wait()
 }
 
+// endsOf is how and when probes of an address ended, from the n-th on.
+func (f *fleet) endsOf(name string, n int) []ended {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.ends[name][n:])
+}
+
 // TestFirstRound covers the spread of starts: the first round within a second,
 // later ones over the whole interval, no gap longer than an interval.
 func TestFirstRound(t *testing.T) {
@@ -451,7 +458,8 @@ func TestIntervalChange(t *testing.T) {
 			c.Update(makeTargets(n, check))
 			sleep(3 * interval)
 			buckets := make([]int, 4)
-			for name := range f.starts {
+			for i := range n {
+				name := fmt.Sprintf("10.0.%d.%d", (i+1)>>8, (i+1)&255)
 				starts := f.startsOf(name)
 				last, previous := starts[len(starts)-1], starts[len(starts)-2]
 				if last-previous != interval {
@@ -609,11 +617,11 @@ func TestUpdateFromOnChange(t *testing.T) {
 	})
 }
 
-// TestFullSimulation runs a fleet with seeded faults and reloads, and compares
+// TestSimulation runs a fleet with seeded faults and reloads, and compares
 // every state with what the twin makes of the probes that ended.
-func TestFullSimulation(t *testing.T) {
+func TestSimulation(t *testing.T) {
 	t.Parallel()
-	for range 5 {
+	for range rounds(5) {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
@@ -645,9 +653,7 @@ func simulate(t *testing.T, seed uint64) {
 				own.Path = fmt.Sprintf("/%d", random.IntN(1000))
 			}
 			if !kept || !present[name] || own.Path != paths[name] {
-				f.mu.Lock()
 				since[name] = -1 // what is under way ends as stopped, and is not counted
-				f.mu.Unlock()
 			}
 			present[name], paths[name] = kept, own.Path
 			if kept {
@@ -660,7 +666,7 @@ func simulate(t *testing.T, seed uint64) {
 		synctest.Wait()
 		for name, from := range since {
 			if from < 0 {
-				since[name] = len(f.ends[name])
+				since[name] = len(f.endsOf(name, 0))
 			}
 		}
 	}
@@ -678,7 +684,7 @@ func simulate(t *testing.T, seed uint64) {
 		}
 		for _, status := range c.Snapshot() {
 			address := status.Addresses[0]
-			slow := &twin{rules: rules, start: steering.Unknown, history: f.ends[address.Address][since[address.Address]:]}
+			slow := &twin{rules: rules, start: steering.Unknown, history: f.endsOf(address.Address, since[address.Address])}
 			if state, doubt := slow.look(f.now()); address.State != state || address.Doubt != doubt {
 				t.Fatalf("seed %d at %v: %+v, twin %v %v of %v", seed, f.now(), address, state, doubt, slow.history)
 			}

@@ -17,7 +17,7 @@ import (
 )
 
 // update is asked for by hand; testing needs its flags registered before it parses them.
-var update = flag.Bool("update", false, "rewrite what stands behind -> in testdata") //nolint:gochecknoglobals // a flag of the test binary
+var update = flag.Bool("update", false, "rewrite what stands behind -> in testdata")
 
 // TestVerdictFile runs the sequences of testdata/verdicts.txt.
 func TestVerdictFile(t *testing.T) {
@@ -183,6 +183,15 @@ func allOf(history []ended, n int, ok bool) bool {
 	return true
 }
 
+// rounds is how often a random test is repeated: n times, or fifty times that
+// where a long proof is asked for.
+func rounds(n int) int {
+	if os.Getenv("GEODNS_PROVE") != "" {
+		return 50 * n
+	}
+	return n
+}
+
 // TestTwin compares the machine with its twin over random histories, and
 // checks Deadline: nothing changes between an event and it, and a tick at it
 // changes something.
@@ -190,7 +199,7 @@ func TestTwin(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 1))
-	for range 3000 {
+	for range rounds(3000) {
 		rules := health.Rules{
 			Fall: 1 + random.IntN(4), Rise: 1 + random.IntN(4),
 			Interval: 5 * time.Second, MaxAge: time.Duration(10+random.IntN(30)) * time.Second,

@@ -235,7 +235,7 @@ func holds(body io.Reader, text []byte) (bool, error) {
 		if bytes.Contains(data[from:end], text) {
 			return true, nil
 		}
-		if err == io.EOF { //nolint:errorlint // io.Reader promises io.EOF itself at a whole end; a wrapped one is a broken connection
+		if err == io.EOF { // itself, as io.Reader promises; one wrapped is a broken connection
 			return false, nil
 		}
 		if err != nil {

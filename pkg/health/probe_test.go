@@ -369,7 +369,7 @@ func TestProbeDials(t *testing.T) {
 		{"", "lb.example.net", health.Check{Kind: health.HTTP, Port: 80, Host: "www.example.com"}, "lb.example.net:80"},
 	} {
 		var dialed []string
-		dial := func(_ context.Context, network, address string) (net.Conn, error) {
+		dial := func(_ context.Context, _, address string) (net.Conn, error) {
 			dialed = append(dialed, address)
 			return nil, errors.New("no network here")
 		}

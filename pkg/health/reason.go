@@ -27,8 +27,7 @@ func (e unwantedError) Error() string { return string(e) }
 // describe says in a few words what went wrong with a probe. contextErr is the
 // error of its context when it ended, reached how far it came.
 func describe(err, contextErr error, timeout time.Duration, reached phase) string {
-	var unwanted unwantedError
-	if errors.As(err, &unwanted) {
+	if unwanted, ok := errors.AsType[unwantedError](err); ok {
 		return clean(string(unwanted))
 	}
 	if errors.Is(contextErr, context.Canceled) {

@@ -246,10 +246,10 @@ func (c *Checker) finishOne(f finished, now time.Duration, out *outcome) {
 	if f.result.OK {
 		event.Kind = ProbeGood
 	}
-	if kind := s.target.check.Kind; f.result.OK {
-		c.counts[kind%kindEnd].Good++
+	if counts := &c.counts[int(s.target.check.Kind)%kindEnd]; f.result.OK {
+		counts.Good++
 	} else {
-		c.counts[kind%kindEnd].Failed++
+		counts.Failed++
 	}
 	c.step(s, event, now, out)
 	heap.Fix(&c.queue, s.index)

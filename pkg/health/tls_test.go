@@ -7,8 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"io"
-	"log"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -94,7 +93,7 @@ func tlsServer(t *testing.T, cert tls.Certificate) (at netip.AddrPort, hellos, h
 			return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}, nil
 		},
 	}
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return addressOf(t, server.Listener.Addr()), hellos, hosts
@@ -121,8 +120,10 @@ func TestProbeTLS(t *testing.T) {
 		{"other name", named, own.pool, "api.example.com", false, "certificate: certificate is valid for www.example.com", "api.example.com", ""},
 		{"system roots", named, nil, "www.example.com", false, "certificate: certificate signed by unknown authority", "www.example.com", ""},
 		{"other authority", named, newAuthority(t).pool, "www.example.com", false, "certificate: ", "www.example.com", ""},
-		{"expired", own.issue(t, time.Now().Add(-time.Hour), []string{"www.example.com"}), own.pool, "www.example.com", false,
-			"certificate: certificate has expired", "www.example.com", ""},
+		{
+			"expired", own.issue(t, time.Now().Add(-time.Hour), []string{"www.example.com"}), own.pool, "www.example.com", false,
+			"certificate: certificate has expired", "www.example.com", "",
+		},
 		{"no address in it", own.issue(t, hour, []string{"www.example.com"}), own.pool, "", false, "certificate: ", "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,0 +1,99 @@
+package health_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"testing"
+	"time"
+
+	"geodns/pkg/health"
+	"geodns/pkg/steering"
+)
+
+// backEnd is a web server on loopback that can be killed and started again.
+type backEnd struct {
+	address string
+	server  *http.Server
+	ended   chan struct{}
+}
+
+// start starts it, at the address it had before if any.
+func (b *backEnd) start(t *testing.T) netip.AddrPort {
+	t.Helper()
+	if b.address == "" {
+		b.address = "127.0.0.1:0"
+	}
+	listener, err := net.Listen("tcp", b.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.address = listener.Addr().String()
+	b.server = &http.Server{
+		Handler:           http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		ReadHeaderTimeout: time.Second,
+	}
+	b.ended = make(chan struct{})
+	go func() {
+		defer close(b.ended)
+		_ = b.server.Serve(listener)
+	}()
+	return addressOf(t, listener.Addr())
+}
+
+// kill ends it, connections included.
+func (b *backEnd) kill(t *testing.T) {
+	t.Helper()
+	if err := b.server.Close(); err != nil {
+		t.Error(err)
+	}
+	<-b.ended
+}
+
+// TestFailoverOverSockets kills a back end and starts it again: with interval
+// 1s and fall 2 its verdict changes within 3.5 s, by OnChange alone.
+func TestFailoverOverSockets(t *testing.T) {
+	t.Parallel()
+	var live backEnd
+	at := live.start(t)
+	changes := make(chan struct{}, 100)
+	c, err := health.New(health.Config{
+		Allow:    func(addr netip.Addr) error { return health.Allowed(addr, true, nil) },
+		OnChange: func() { changes <- struct{}{} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Update([]health.Target{{ID: "web/t1", Addrs: []netip.Addr{at.Addr()}, Check: &health.Check{
+		Kind: health.HTTP, Port: at.Port(), Interval: time.Second, Fall: 2, Rise: 2,
+	}}})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	waitState := func(want steering.State, within time.Duration) {
+		t.Helper()
+		timer := time.NewTimer(within)
+		defer timer.Stop()
+		for {
+			if v, _ := c.Verdict("web/t1"); v.State == want {
+				return
+			}
+			select {
+			case <-changes:
+			case <-timer.C:
+				t.Fatalf("not %v within %v: %+v", want, within, c.Snapshot())
+			}
+		}
+	}
+	waitState(steering.Up, 1500*time.Millisecond)
+	live.kill(t)
+	waitState(steering.Down, 3500*time.Millisecond)
+	live.start(t)
+	waitState(steering.Up, 3500*time.Millisecond)
+	live.kill(t)
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
