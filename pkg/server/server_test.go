@@ -58,20 +58,20 @@ func run(t testing.TB, s *server.Server) (stop func()) {
 // exchange asks a server and gives its answer as text.
 func exchange(t testing.TB, network string, addr netip.AddrPort, query []byte) string {
 	t.Helper()
-	answer, err := roundTrip(network, addr, query)
+	answer, err := roundTrip(network, addr, query, patience)
 	if err != nil {
 		t.Fatalf("asking %s by %s: %v", addr, network, err)
 	}
 	return text(t, answer)
 }
 
-func roundTrip(network string, addr netip.AddrPort, query []byte) ([]byte, error) {
+func roundTrip(network string, addr netip.AddrPort, query []byte, wait time.Duration) ([]byte, error) {
 	c, err := net.Dial(network, addr.String())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = c.Close() }()
-	if err = c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err = c.SetDeadline(time.Now().Add(wait)); err != nil {
 		return nil, err
 	}
 	d := dns.Conn{Conn: c, UDPSize: 65535}
