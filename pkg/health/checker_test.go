@@ -483,6 +483,42 @@ func TestIntervalChange(t *testing.T) {
 	})
 }
 
+// TestIntervalChangeAtOnce covers a new interval before the first round has
+// ended: the round goes on, and soon the interval holds without a crowd.
+func TestIntervalChangeAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const n = 400
+		f := newFleet()
+		c := newChecker(t, f, health.Config{})
+		c.Update(makeTargets(n, webCheck()))
+		stop := run(t, c)
+		sleep(500 * time.Millisecond)
+		check := webCheck()
+		check.Interval = 20 * time.Second
+		c.Update(makeTargets(n, check))
+		sleep(85 * time.Second)
+		stop()
+		buckets := make([]int, 4)
+		for name, starts := range f.starts {
+			if starts[0] > health.FirstRound || len(starts) < 4 || starts[1]-starts[0] < health.FirstRound/2 {
+				t.Errorf("%s: probed at %v", name, starts)
+				continue
+			}
+			buckets[starts[3]%(20*time.Second)/(5*time.Second)]++
+			if gap := starts[3] - starts[2]; gap != 20*time.Second {
+				t.Errorf("%s: gap %v", name, gap)
+			}
+		}
+		for _, count := range buckets {
+			if count > n/2 {
+				t.Errorf("uneven spread %v", buckets)
+				break
+			}
+		}
+	})
+}
+
 // TestChangedTest covers a change of what is tested, and of an address: such a
 // subject begins anew, and is probed within a second.
 func TestChangedTest(t *testing.T) {
