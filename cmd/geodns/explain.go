@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -63,7 +64,7 @@ func explain(cmd *cobra.Command, args []string) error {
 	if wantsJSON(cmd) {
 		return writeJSON(cmd.OutOrStdout(), explanation)
 	}
-	fmt.Fprint(cmd.OutOrStdout(), explanation.Text())
+	fmt.Fprintln(cmd.OutOrStdout(), strings.TrimSuffix(explanation.Text(), "\n"))
 	return nil
 }
 

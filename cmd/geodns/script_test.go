@@ -22,6 +22,9 @@ import (
 // pollLimit is how long a script waits for something that should come.
 const pollLimit = 20 * time.Second
 
+// scriptsLimit ends scripts that hang; all of them together take seconds.
+const scriptsLimit = 3 * time.Minute
+
 // TestMain makes this test binary the commands that the scripts run: ours, a DNS client and a back end to probe.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"geodns": main.Main, "ask": ask, "backend": backend})
@@ -32,6 +35,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
+		Deadline:      time.Now().Add(scriptsLimit),
 		UpdateScripts: os.Getenv("GEODNS_UPDATE") != "",
 		Setup: func(env *testscript.Env) error {
 			for _, name := range []string{"DNS", "API", "BACKEND"} {
@@ -42,6 +46,16 @@ func TestScripts(t *testing.T) {
 				env.Setenv(name, port)
 			}
 			return nil
+		},
+		Condition: func(condition string) (bool, error) {
+			if condition != "net6" {
+				return false, fmt.Errorf("unknown condition %q", condition)
+			}
+			listener, err := net.Listen("tcp", "[::1]:0")
+			if err != nil {
+				return false, nil //nolint:nilerr // that is the answer: there is no IPv6 here
+			}
+			return true, listener.Close()
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":  exits,

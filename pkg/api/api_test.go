@@ -109,7 +109,7 @@ func TestAnswers(t *testing.T) {
 		status int
 		want   []string
 	}{
-		{"status", config(), "GET", "/v1/status", "", 200, []string{`"node":"n1"`, `"origin":"example.com."`, `"zones_total":1`, `"records_total":4`}},
+		{"status", config(), "GET", "/v1/status", "", 200, []string{`"node":"n1"`, `"origin":"example.com."`, `"zones_total":1`, `"records_total":4`, `"findings":[]`}},
 		{"targets", config(), "GET", "/v1/targets", "", 200, []string{`{"targets":[{"id":"dr/bunker","state":"up"`, `"id":"web/eu1"`}},
 		{"explain", config(), "GET", "/v1/explain?name=www.example.com&client=192.0.2.1", "", 200, []string{`"www.example.com A 192.0.2.1/32"`}},
 		{"explain mapped", config(), "GET", "/v1/explain?name=www.example.com&type=AAAA&client=::ffff:192.0.2.1", "", 200, []string{`"www.example.com AAAA 192.0.2.1/32"`}},

@@ -55,7 +55,10 @@ func register(api huma.API, cfg *Config) {
 	huma.Register(api, huma.Operation{
 		OperationID: "status", Method: http.MethodGet, Path: "/v1/status", Summary: "What this node is and what it serves",
 	}, func(context.Context, *struct{}) (*statusOutput, error) {
-		return &statusOutput{cfg.Status()}, nil
+		s := cfg.Status()
+		s.Listen, s.Geo = nonNil(s.Listen), nonNil(s.Geo)
+		s.World.Zones, s.LastLoad.Findings = nonNil(s.World.Zones), nonNil(s.LastLoad.Findings)
+		return &statusOutput{s}, nil
 	})
 
 	type targetsOutput struct {
@@ -143,7 +146,7 @@ func registerExplain(api huma.API, cfg *Config) {
 			return nil, huma.Error400BadRequest("explain: " + err.Error())
 		}
 		if strings.HasPrefix(in.Accept, "text/plain") {
-			return &explainOutput{"text/plain; charset=utf-8", []byte(explanation.Text())}, nil
+			return &explainOutput{"text/plain; charset=utf-8", []byte(strings.TrimSuffix(explanation.Text(), "\n") + "\n")}, nil
 		}
 		body, err := json.MarshalIndent(explanation, "", "  ")
 		if err != nil {
