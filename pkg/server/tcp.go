@@ -191,7 +191,6 @@ func (t *tcpServer) serve(c *tcpConn) {
 			}
 			return
 		}
-		c.active.Store(int64(time.Since(t.epoch)))
 	}
 }
 
@@ -270,6 +269,7 @@ func (t *tcpServer) await(c *tcpConn, wait time.Duration) error {
 
 // answer answers one query and writes length and message at once (RFC 7766 section 8).
 func (t *tcpServer) answer(c *tcpConn, query []byte, cut bool) error {
+	c.active.Store(int64(time.Since(t.epoch)))
 	s, ok := t.scratch.Get().(*tcpScratch)
 	if !ok {
 		return errors.New("the pool of scratch holds something else")
