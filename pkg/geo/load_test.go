@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -136,6 +137,30 @@ func TestLookupIPv4Only(t *testing.T) {
 	if rec.Place.Placed() || len(rec.Databases) != 1 || rec.Databases[0].Err != "" || rec.Addr.Zone() != "" {
 		t.Errorf("%+v", rec)
 	}
+}
+
+// TestLookupConcurrent reads one Data from several goroutines, for the race
+// detector.
+func TestLookupConcurrent(t *testing.T) {
+	path := write(t, "city.mmdb", makeMMDB(t, mmdbOptions{}, worldNetworks(100)...))
+	d, fs := geo.Load(geo.Config{Databases: []string{path}}, nil)
+	if len(fs) != 0 {
+		t.Fatal(fs)
+	}
+	var wg sync.WaitGroup
+	for seed := range uint64(4) {
+		wg.Go(func() {
+			w := twinWorld{rand.New(rand.NewPCG(seed, 3))}
+			for range 200 {
+				for _, p := range []netip.Prefix{w.prefix4(32), w.prefix6(64)} {
+					if rec := d.Lookup(p.Addr()); rec.Databases[0].Err != "" {
+						t.Errorf("%s: %s", p, rec.Databases[0].Err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestLoadNoDatabase starts without a database that is configured, loses one and

@@ -20,6 +20,10 @@ const (
 	// rangeErrorsMax ends the reading: a file with so many wrong lines is not of
 	// this form, and all of its lines would be reported.
 	rangeErrorsMax = 10
+
+	// rangeCodesMax is how many codes that are no countries a warning shows: real
+	// files have seven.
+	rangeCodesMax = 12
 )
 
 // parseRanges reads a range CSV file, the form of Debian's tor-geoipdb:
@@ -55,7 +59,11 @@ func parseRanges(file string, data []byte) (*layer, source.Findings) {
 	}
 	if len(r.unknown) > 0 {
 		slices.Sort(r.unknown)
-		r.fs.Warnf(source.WholeFile(file), "%d ranges have codes that are no countries of ISO 3166-1 and count as unknown (%s)", r.unknownRanges, strings.Join(r.unknown, ", "))
+		shown := strings.Join(r.unknown[:min(len(r.unknown), rangeCodesMax)], ", ")
+		if len(r.unknown) > rangeCodesMax {
+			shown += ", ..."
+		}
+		r.fs.Warnf(source.WholeFile(file), "%d ranges have codes that are no countries of ISO 3166-1 and count as unknown (%s)", r.unknownRanges, shown)
 	}
 	return &layer{places: r.in.places, v4: r.v4.finish(), v6: r.v6.finish(), networks: r.ranges}, r.fs
 }

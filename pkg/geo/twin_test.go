@@ -90,7 +90,10 @@ func twinPlace(t *testing.T, databases []twinDatabase, overrides []twinOverride,
 	best := geo.Place{}
 	for _, placed := range []bool{true, false} { // unplaced ones only where nothing is placed
 		for _, p := range order {
-			if best == (geo.Place{}) && p != best && p.Placed() == placed || best != (geo.Place{}) && p.Placed() == placed && best.Placed() == placed && counts[p] > counts[best] {
+			if p == (geo.Place{}) || p.Placed() != placed {
+				continue
+			}
+			if best == (geo.Place{}) || best.Placed() == placed && counts[p] > counts[best] {
 				best = p
 			}
 		}
@@ -126,16 +129,16 @@ func twinAddr(block netip.Prefix, i int) netip.Addr {
 type twinWorld struct{ rng *rand.Rand }
 
 // prefix4 gives a prefix of at least lo bits within 16 blocks.
-func (w twinWorld) prefix4(lo, hi int) netip.Prefix {
+func (w twinWorld) prefix4(lo int) netip.Prefix {
 	a := netip.AddrFrom4([4]byte{198, 51, byte(w.rng.IntN(16)), byte(w.rng.IntN(256))})
-	return netip.PrefixFrom(a, lo+w.rng.IntN(hi-lo+1)).Masked()
+	return netip.PrefixFrom(a, lo+w.rng.IntN(33-lo)).Masked()
 }
 
 // prefix6 does so for IPv6, in /64s.
-func (w twinWorld) prefix6(lo, hi int) netip.Prefix {
+func (w twinWorld) prefix6(lo int) netip.Prefix {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:], 0x2001_0db8_0000_0000|uint64(w.rng.IntN(16*256)))
-	return netip.PrefixFrom(netip.AddrFrom16(b), lo+w.rng.IntN(hi-lo+1)).Masked()
+	return netip.PrefixFrom(netip.AddrFrom16(b), lo+w.rng.IntN(65-lo)).Masked()
 }
 
 // place gives a random place out of few, so that they meet often.
@@ -187,7 +190,7 @@ func compareTwin(t *testing.T, seed uint64) {
 	for range 1 + w.rng.IntN(3) {
 		var networks []network
 		for range w.rng.IntN(60) {
-			networks = append(networks, network{w.prefix4(18, 32).String(), w.place()}, network{w.prefix6(48, 64).String(), w.place()})
+			networks = append(networks, network{w.prefix4(18).String(), w.place()}, network{w.prefix6(48).String(), w.place()})
 		}
 		networks = append(networks, network{"203.0.113.0/24", country("JP")}) // one that is never empty
 		o := mmdbOptions{RecordSize: pick(w.rng, 24, 28, 32), IPVersion: pick(w.rng, 6, 6, 4)}
@@ -237,7 +240,7 @@ func (w twinWorld) overrides() ([]twinOverride, string) {
 	seen := map[netip.Prefix]bool{}
 	text := "overrides:\n"
 	for range w.rng.IntN(20) {
-		o := twinOverride{pick(w.rng, w.prefix4(18, 32), w.prefix6(48, 64)), w.place()}
+		o := twinOverride{pick(w.rng, w.prefix4(18), w.prefix6(48)), w.place()}
 		if o.place.Continent == "AS" && o.place.Country == "CY" || o.place.Country != "" && o.place.Continent == "" {
 			o.place.Continent = geo.ContinentOf(o.place.Country) // as ParseCode wants it
 		}

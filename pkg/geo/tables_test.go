@@ -1,19 +1,10 @@
-//go:build ignore
-
-// This program makes the tables that package geo embeds: countries.csv (each
-// country's continent and middle) and continents.csv (the continent of each
-// prefix that a regional registry has). It is run by `go generate ./pkg/geo`,
-// which is in `make gen`, and reads the sources below $GEODNS_SHARED, by default
-// ../shared beside the repository. Where that is missing the tables stay as they
-// are, with a message.
-package main
+package geo_test
 
 import (
 	"bytes"
 	"encoding/csv"
-	"errors"
+	"flag"
 	"fmt"
-	"io/fs"
 	"maps"
 	"math"
 	"net/netip"
@@ -22,7 +13,37 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 )
+
+// update is given by `go generate ./pkg/geo`, which is in `make gen`.
+var update = flag.Bool("update", false, "rewrite countries.csv and continents.csv from their sources")
+
+// TestTables makes the tables that the package embeds from their sources and
+// compares them: countries.csv (each country's continent and middle) and
+// continents.csv (the continent of each prefix that a regional registry has).
+// With -update it writes them.
+func TestTables(t *testing.T) {
+	data := shared(t)
+	for name, table := range map[string]func(data string) ([]byte, error){"countries.csv": countryTable, "continents.csv": prefixTable} {
+		want, err := table(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *update {
+			if err = os.WriteFile(name, want, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is not what its sources say: make gen", name)
+		}
+	}
+}
 
 // registries maps the WHOIS server in IANA's registries to the continent that
 // most of the regional registry's networks are on. The registries' regions are
@@ -67,37 +88,6 @@ var chosen = map[string]string{"TF": "French Southern Territories"}
 // and rounded: clients of whom no more is known are sent to what is near there.
 var middles = map[string][2]float64{
 	"AF": {5, 20}, "AN": {-80, 0}, "AS": {30, 100}, "EU": {50, 10}, "NA": {40, -95}, "OC": {-30, 145}, "SA": {-15, -55},
-}
-
-func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "gen:", err)
-		os.Exit(1)
-	}
-}
-
-func run() error {
-	shared := os.Getenv("GEODNS_SHARED")
-	if shared == "" {
-		shared = "../../../shared"
-	}
-	data := filepath.Join(shared, "data")
-	if _, err := os.Stat(data); errors.Is(err, fs.ErrNotExist) {
-		fmt.Fprintln(os.Stderr, "gen: no sources in", data, "- pkg/geo's tables stay as they are")
-		return nil
-	}
-	countries, err := countryTable(data)
-	if err != nil {
-		return err
-	}
-	continents, err := prefixTable(data)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile("countries.csv", countries, 0o644); err != nil {
-		return err
-	}
-	return os.WriteFile("continents.csv", continents, 0o644)
 }
 
 // readCSV gives the rows of a file as maps by column name.
@@ -146,7 +136,7 @@ func countryTable(data string) ([]byte, error) {
 		middle[iso] = [2]float64{round(lat), round(lon)}
 	}
 	var b bytes.Buffer
-	b.WriteString(`# Made by pkg/geo/gen; do not edit.
+	b.WriteString(`# Made by pkg/geo/tables_test.go (make gen); do not edit.
 # code,continent,latitude,longitude. A code that begins with - is a continent's.
 # Codes and continents: ISO 3166-1 and GeoNames by way of github.com/datasets/country-codes (PDDL 1.0).
 # Middles, of the largest land mass: github.com/gavinr/world-countries-centroids (MIT), rounded.
@@ -190,9 +180,9 @@ func prefixTable(data string) ([]byte, error) {
 		return nil, err
 	}
 	for _, row := range rows4 { // 003/8
-		n, err := strconv.ParseUint(strings.TrimSuffix(row["Prefix"], "/8"), 10, 8)
-		if err != nil {
-			return nil, fmt.Errorf("IPv4 prefix %q: %w", row["Prefix"], err)
+		n, errPrefix := strconv.ParseUint(strings.TrimSuffix(row["Prefix"], "/8"), 10, 8)
+		if errPrefix != nil {
+			return nil, fmt.Errorf("IPv4 prefix %q: %w", row["Prefix"], errPrefix)
 		}
 		add(netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(n)}), 8), row["WHOIS"])
 	}
@@ -208,7 +198,7 @@ func prefixTable(data string) ([]byte, error) {
 		add(p.Masked(), row["WHOIS"])
 	}
 	var b bytes.Buffer
-	b.WriteString(`# Made by pkg/geo/gen; do not edit.
+	b.WriteString(`# Made by pkg/geo/tables_test.go (make gen); do not edit.
 # prefix,continent. What is not here is unknown: reserved, private, multicast or special.
 # Facts from IANA (iana.org/assignments, CC0 1.0), registries of 2025-04: "IPv4 Address Space", "IPv6 Global Unicast
 # Address Assignments": the regional registry of each prefix, by its WHOIS server, and its continent:
