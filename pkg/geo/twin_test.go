@@ -238,7 +238,8 @@ func compareTwin(t *testing.T, seed uint64) {
 func (w twinWorld) overrides() ([]twinOverride, string) {
 	var out []twinOverride
 	seen := map[netip.Prefix]bool{}
-	text := "overrides:\n"
+	var text strings.Builder
+	text.WriteString("overrides:\n")
 	for range w.rng.IntN(20) {
 		o := twinOverride{pick(w.rng, w.prefix4(18), w.prefix6(48)), w.place()}
 		if o.place.Continent == "AS" && o.place.Country == "CY" || o.place.Country != "" && o.place.Continent == "" {
@@ -249,17 +250,17 @@ func (w twinWorld) overrides() ([]twinOverride, string) {
 		}
 		seen[o.prefix] = true
 		out = append(out, o)
-		text += fmt.Sprintf("  - {prefix: '%s'", o.prefix)
+		text.WriteString(fmt.Sprintf("  - {prefix: '%s'", o.prefix))
 		if code := o.place.Code(); code != (geo.Code{}) {
-			text += ", geo: " + code.String()
+			text.WriteString(", geo: " + code.String())
 		}
 		if o.place.ASN != 0 {
-			text += fmt.Sprintf(", asn: %d", o.place.ASN)
+			text.WriteString(fmt.Sprintf(", asn: %d", o.place.ASN))
 		}
 		if o.place.HasLocation {
-			text += fmt.Sprintf(", location: [%g, %g]", o.place.Lat, o.place.Lon)
+			text.WriteString(fmt.Sprintf(", location: [%g, %g]", o.place.Lat, o.place.Lon))
 		}
-		text += "}\n"
+		text.WriteString("}\n")
 	}
-	return out, text
+	return out, text.String()
 }
