@@ -250,15 +250,15 @@ func (w twinWorld) overrides() ([]twinOverride, string) {
 		}
 		seen[o.prefix] = true
 		out = append(out, o)
-		text.WriteString(fmt.Sprintf("  - {prefix: '%s'", o.prefix))
+		fmt.Fprintf(&text, "  - {prefix: '%s'", o.prefix)
 		if code := o.place.Code(); code != (geo.Code{}) {
 			text.WriteString(", geo: " + code.String())
 		}
 		if o.place.ASN != 0 {
-			text.WriteString(fmt.Sprintf(", asn: %d", o.place.ASN))
+			fmt.Fprintf(&text, ", asn: %d", o.place.ASN)
 		}
 		if o.place.HasLocation {
-			text.WriteString(fmt.Sprintf(", location: [%g, %g]", o.place.Lat, o.place.Lon))
+			fmt.Fprintf(&text, ", location: [%g, %g]", o.place.Lat, o.place.Lon)
 		}
 		text.WriteString("}\n")
 	}
