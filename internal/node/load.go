@@ -54,8 +54,8 @@ func (l *loaded) id() string {
 	return fmt.Sprintf("%s-%s", l.zones.ID(), l.compiled.Table.ID())
 }
 
-// load reads and checks everything. Of what prev has, refused databases are used again. With an error in zones or policies there is
-// no result; a refused database is an error among the findings, and the result is without it.
+// load reads and checks everything. Of what prev has, refused databases are used again. With an error in zones, policies
+// or overrides there is no result; a refused database is an error among the findings, and the result is without it.
 func load(cfg *Config, prev *loaded) (*loaded, source.Findings) {
 	var before *geo.Data
 	if prev != nil {
@@ -71,7 +71,7 @@ func load(cfg *Config, prev *loaded) (*loaded, source.Findings) {
 	if zones != nil && doc != nil {
 		join(zones, doc, &fs)
 	}
-	if fs.HasErrors() || zones == nil || doc == nil {
+	if fs.HasErrors() || zones == nil || doc == nil || data.OverridesRefused {
 		return nil, sorted(append(fs, geoFindings...))
 	}
 	compiled, compileFindings := policy.Compile(doc, policy.Input{Networks: data.Networks, GeoLost: data.Lost, Zones: zones})

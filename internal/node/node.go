@@ -107,18 +107,23 @@ func stateFile(dir string) (string, error) {
 	return filepath.Join(dir, "verdicts"), nil
 }
 
-// world makes the World of a load: its targets are probed from now on, and its states are the verdicts of now.
+// world makes the World of a load: its targets are probed from now on, and its states are the verdicts of now. Parts that do not
+// belong together are found before the checker forgets what it probed so far.
 func (n *Node) world(l *loaded) (*server.World, error) {
+	before, err := l.states(n.health.Verdict)
+	if err != nil {
+		return nil, fmt.Errorf("target states: %w", err)
+	}
+	w, err := server.NewWorld(l.zones, l.compiled.Table, before, l.compiled.PolicyIDs())
+	if err != nil {
+		return nil, fmt.Errorf("joining zones and policies: %w", err)
+	}
 	n.health.Update(l.healthTargets())
 	states, err := l.states(n.health.Verdict)
 	if err != nil {
 		return nil, fmt.Errorf("target states: %w", err)
 	}
-	w, err := server.NewWorld(l.zones, l.compiled.Table, states, l.compiled.PolicyIDs())
-	if err != nil {
-		return nil, fmt.Errorf("joining zones and policies: %w", err)
-	}
-	return w, nil
+	return w.WithStates(states)
 }
 
 // listenAPI binds the operators' API.

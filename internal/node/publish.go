@@ -71,7 +71,6 @@ func (n *Node) publishLoad(b built) api.Load {
 	w, err := n.world(b.loaded)
 	if err != nil { // join checked the same by another route
 		b.findings.Errorf(source.WholeFile(n.cfg.Zones), "%v", err)
-		n.health.Update(before.healthTargets())
 		return n.refused(b.findings, b.began)
 	}
 	n.server.Publish(w)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,10 +101,15 @@ type load struct {
 	generations    map[int]bool
 	bad            []string
 
-	conn net.Conn
-	quit chan struct{}
-	wg   sync.WaitGroup
+	conn    net.Conn
+	quit    chan struct{}
+	wg      sync.WaitGroup
+	waiting atomic.Int64 // for their answers
 }
+
+// waitingMax keeps what is on its way within the kernel's default socket buffers, which hold some 270 small packets: what is lost
+// then is lost by the server.
+const waitingMax = 128
 
 // startLoad sends rate queries a second until it is stopped.
 func startLoad(t *testing.T, n *node.Node, rate int) *load {
@@ -128,7 +134,7 @@ func startLoad(t *testing.T, n *node.Node, rate int) *load {
 	return l
 }
 
-// send keeps to the rate in bursts of a millisecond.
+// send keeps to the rate in bursts of a millisecond, or to what is answered if that is less.
 func (l *load) send(query []byte, rate int) int {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
@@ -140,7 +146,8 @@ func (l *load) send(query []byte, rate int) int {
 			return n
 		case <-ticker.C:
 		}
-		for due := min(int(time.Since(began).Seconds()*float64(rate)), n+100); n < due; n++ { // a burst fits the socket's buffer
+		for due := int(time.Since(began).Seconds() * float64(rate)); n < due && l.waiting.Load() < waitingMax; n++ {
+			l.waiting.Add(1)
 			query[0], query[1] = byte(n>>8), byte(n)
 			if _, err := l.conn.Write(query); err != nil {
 				return n
@@ -170,6 +177,7 @@ func (l *load) receive(sent <-chan int) {
 			return
 		}
 		l.answered++
+		l.waiting.Add(-1)
 		l.check(buf[:n])
 	}
 }
