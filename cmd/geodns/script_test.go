@@ -8,8 +8,10 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,6 +62,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":  exits,
 			"expand": expand,
+			"hangup": hangup,
 			"poll":   poll,
 		},
 	})
@@ -89,6 +92,17 @@ func expand(ts *testscript.TestScript, _ bool, files []string) {
 		text := os.Expand(ts.ReadFile(name), ts.Getenv)
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
 	}
+}
+
+// hangup sends SIGHUP to the script's server; the language's own kill knows two signals only.
+func hangup(ts *testscript.TestScript, _ bool, _ []string) {
+	for _, cmd := range ts.BackgroundCmds() {
+		if filepath.Base(cmd.Path) == "geodns" {
+			ts.Check(cmd.Process.Signal(syscall.SIGHUP))
+			return
+		}
+	}
+	ts.Fatalf("hangup: no server runs")
 }
 
 // poll runs a command until it succeeds and its output holds what is wanted: poll 'text' command argument...
