@@ -86,7 +86,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n.took(l, fs, began, api.LoadLoaded)
-	if err := n.listenAPI(); err != nil {
+	if err = n.listenAPI(); err != nil {
 		return nil, errors.Join(err, n.server.Close())
 	}
 	n.watch, err = newWatcher(n.watched())

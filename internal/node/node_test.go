@@ -2,7 +2,9 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -83,7 +85,12 @@ func startBackend(t *testing.T, addr netip.AddrPort) *backend {
 	}
 	b := &backend{addr: netip.MustParseAddrPort(l.Addr().String()), done: make(chan struct{})}
 	b.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }), ReadHeaderTimeout: time.Second}
-	go func() { defer close(b.done); b.server.Serve(l) }()
+	go func() {
+		defer close(b.done)
+		if err := b.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("back end %s: %v", b.addr, err)
+		}
+	}()
 	t.Cleanup(b.stop)
 	return b
 }
@@ -179,7 +186,7 @@ www  60 IN STEER www
 `
 
 // steered is a policy over three back ends at one port: EU clients to .21, others to .22, then .23.
-func steered(port uint16, extra string) string {
+func steered(port uint16) string {
 	return fmt.Sprintf(`
 regions:
   - {name: eu, location: [50, 8]}
@@ -201,7 +208,7 @@ policies:
   - name: www
     rules: [{name: all, pool: web, rank: [{map: world}]}]
     all_down: serve-all
-%s`, port, extra)
+`, port)
 }
 
 const (
@@ -213,7 +220,7 @@ const (
 func TestFailover(t *testing.T) {
 	b := startBackends(t, "127.0.0.21", "127.0.0.22", "127.0.0.23")
 	port := b[0].addr.Port()
-	n, _ := run(t, config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(port, "")}))
+	n, _ := run(t, config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(port)}))
 	await := func(what, want string, ttl uint32) {
 		t.Helper()
 		began := time.Now()
@@ -243,7 +250,7 @@ func TestAllDown(t *testing.T) {
 		b := startBackends(t, "127.0.0.21")
 		port := b[0].addr.Port()
 		b[0].stop()
-		text := strings.Replace(steered(port, ""), "serve-all", way, 1)
+		text := strings.Replace(steered(port), "serve-all", way, 1)
 		n, _ := run(t, config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": text}))
 		eventually(t, way, func() bool {
 			m := ask(t, n, "www.example.com.", dns.TypeA, clientEU)
@@ -256,7 +263,7 @@ func TestAllDown(t *testing.T) {
 func TestRestart(t *testing.T) {
 	b := startBackends(t, "127.0.0.21", "127.0.0.22", "127.0.0.23")
 	b[0].stop()
-	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(b[1].addr.Port(), "")})
+	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(b[1].addr.Port())})
 	n, stop := run(t, cfg)
 	eventually(t, "eu1 is down", func() bool { return addrs(ask(t, n, "www.example.com.", dns.TypeA, clientEU)) == "127.0.0.22" })
 	stop()
@@ -276,7 +283,7 @@ func TestRefusedLoad(t *testing.T) {
 		"no zone's name": {"a..b.zone", zoneText, "a..b.zone:1:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1, "")})
+			cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})
 			n, _ := run(t, cfg)
 			before := ask(t, n, "www.example.com.", dns.TypeA, clientEU)
 			write(t, cfg.Zones, map[string]string{c.file: c.text})
@@ -301,7 +308,7 @@ func TestRefusedLoad(t *testing.T) {
 
 // TestWatch shows that a changed file is loaded by itself: written, renamed, in a new folder, and by the swap of a symlink.
 func TestWatch(t *testing.T) {
-	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1, "")})
+	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})
 	n, _ := run(t, cfg)
 	txt := func(name string) string {
 		for _, rr := range ask(t, n, name, dns.TypeTXT, "").Answer {
@@ -348,7 +355,7 @@ func TestWatchKubernetes(t *testing.T) {
 
 // TestDatabases shows what a database does at the start, when it comes, and when it is spoilt.
 func TestDatabases(t *testing.T) {
-	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1, "")})
+	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})
 	db := filepath.Join(t.TempDir(), "countries.csv")
 	cfg.Geo = geo.Config{Databases: []string{db}}
 	n, _ := run(t, cfg)
@@ -393,7 +400,7 @@ func TestDatabases(t *testing.T) {
 // TestExplainServed holds the explanation of a running node against what it answers.
 func TestExplainServed(t *testing.T) {
 	b := startBackends(t, "127.0.0.21", "127.0.0.22", "127.0.0.23")
-	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(b[0].addr.Port(), "")})
+	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(b[0].addr.Port())})
 	n, _ := run(t, cfg)
 	eventually(t, "up", func() bool {
 		m := ask(t, n, "www.example.com.", dns.TypeA, clientEU)
@@ -405,20 +412,13 @@ func TestExplainServed(t *testing.T) {
 	}
 	defer http.DefaultClient.CloseIdleConnections()
 	defer r.Body.Close()
-	body := new(strings.Builder)
-	if _, err := fmt.Fprint(body, r.Status, " "); err != nil {
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
 		t.Fatal(err)
 	}
-	buf := make([]byte, 1<<16)
-	for {
-		k, err := r.Body.Read(buf)
-		body.Write(buf[:k])
-		if err != nil {
-			break
-		}
-	}
+	body := r.Status + " " + string(text)
 	for _, want := range []string{"200 OK", "www.example.com. 60 IN A 127.0.0.21", "web/us1", "area EU"} {
-		if !strings.Contains(body.String(), want) {
+		if !strings.Contains(body, want) {
 			t.Errorf("no %q in %s", want, body)
 		}
 	}
@@ -433,7 +433,7 @@ func TestExplainServed(t *testing.T) {
 
 // TestLoopbackTargets shows that a server for others does not probe its own host.
 func TestLoopbackTargets(t *testing.T) {
-	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1, "")})
+	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})
 	cfg.Listen = append(cfg.Listen, netip.MustParseAddrPort("0.0.0.0:5300"))
 	if fs := node.Check(cfg); fs.Errors() != 3 || !strings.Contains(fs[0].String(), "loopback") {
 		t.Errorf("got %v", fs)

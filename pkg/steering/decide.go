@@ -159,10 +159,12 @@ func (r *decision) drawMany(pass uint8, i int, tier []uint16, d *Decision) int {
 		if r.tr != nil {
 			r.tr.saw(pass, i, id, reason)
 		}
-		if reason == candidateKnown {
+		switch reason {
+		case candidateKnown:
 			known.add(r, id)
-		} else if reason == candidateUnknown {
+		case candidateUnknown:
 			unknown.add(r, id)
+		default:
 		}
 	}
 	if known.n == 0 {

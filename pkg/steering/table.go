@@ -27,11 +27,11 @@ const (
 	ClassesMax = 1 << 22
 )
 
-// TargetID and PolicyID number a table's targets and policies in the order of its Spec.
-type (
-	TargetID uint32
-	PolicyID uint32
-)
+// TargetID is a target's place in the Spec that its table was built from.
+type TargetID uint32
+
+// PolicyID is a policy's place in that Spec.
+type PolicyID uint32
 
 // Type is the kind of answer that is asked for.
 type Type uint8
