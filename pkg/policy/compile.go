@@ -58,13 +58,14 @@ type compiler struct {
 	out   *Compiled
 	spec  steering.Spec
 	flats map[*Target]steering.TargetID // flattened twins of host-name targets
+	pools map[*Pool]uint32              // and of their pools, which would count each target twice otherwise
 }
 
 // Compile makes the Table of a checked Document: pure, and the same on every node that is given the same. The findings
 // are what only clients' places can show, such as a fence that leaves some of them nothing; with an error among them
 // there is no Compiled.
 func Compile(doc *Document, in Input) (*Compiled, source.Findings) {
-	c := &compiler{doc: doc, in: in, flats: map[*Target]steering.TargetID{}, out: &Compiled{Document: doc, networks: in.Networks}}
+	c := &compiler{doc: doc, in: in, flats: map[*Target]steering.TargetID{}, pools: map[*Pool]uint32{}, out: &Compiled{Document: doc, networks: in.Networks}}
 	c.addPools()
 	layouts, layoutOf := groupLayouts(doc)
 	c.out.layouts, c.out.layoutOf = layouts, layoutOf
@@ -90,18 +91,24 @@ func Compile(doc *Document, in Input) (*Compiled, source.Findings) {
 // addPools enters pools and their targets; a target's TargetID is its Index.
 func (c *compiler) addPools() {
 	for _, p := range c.doc.Pools {
-		c.spec.Pools = append(c.spec.Pools, steering.Pool{MinUp: uint32(p.MinUp.Of(len(p.Targets))), HasFallback: p.Fallback != nil})
+		c.addPool(p)
 	}
 	for _, t := range c.doc.Targets {
-		c.addTarget(CompiledTarget{Target: t, V4: t.V4, V6: t.V6, Host: t.Host})
+		c.addTarget(CompiledTarget{Target: t, V4: t.V4, V6: t.V6, Host: t.Host}, uint32(t.Pool.Index))
 	}
 }
 
-// addTarget enters one target and gives its number.
-func (c *compiler) addTarget(t CompiledTarget) steering.TargetID {
+// addPool enters one pool and gives its number.
+func (c *compiler) addPool(p *Pool) uint32 {
+	c.spec.Pools = append(c.spec.Pools, steering.Pool{MinUp: uint32(p.MinUp.Of(len(p.Targets))), HasFallback: p.Fallback != nil})
+	return uint32(len(c.spec.Pools) - 1)
+}
+
+// addTarget enters one target of a pool and gives its number.
+func (c *compiler) addTarget(t CompiledTarget, pool uint32) steering.TargetID {
 	c.out.Targets = append(c.out.Targets, t)
 	c.spec.Targets = append(c.spec.Targets, steering.Target{
-		Hash: steering.NameHash(t.ID), Pool: uint32(t.Pool.Index), Weight: t.Weight, V4: t.V4, V6: t.V6, Host: wireName(t.Host),
+		Hash: steering.NameHash(t.ID), Pool: pool, Weight: t.Weight, V4: t.V4, V6: t.V6, Host: wireName(t.Host),
 	})
 	return steering.TargetID(len(c.spec.Targets) - 1)
 }
@@ -125,16 +132,20 @@ func (c *compiler) addPolicy(p *Policy, at int) {
 	case ServFail:
 		s.AllDown = steering.ServFail
 	}
+	var all []steering.TargetID // by the compiler's entries
 	for _, pool := range slotsOf(p) {
 		for _, t := range pool.Targets {
 			id := steering.TargetID(t.Index)
 			if p.Flatten && t.Host != "" {
 				id = c.flatten(p, t)
 			}
-			s.Targets = append(s.Targets, id)
+			all = append(all, id)
 		}
 	}
-	c.checkFamilies(p, l, s.Targets)
+	c.checkFamilies(p, l, all)
+	for _, e := range l.used {
+		s.Targets = append(s.Targets, all[e])
+	}
 	c.spec.Policies = append(c.spec.Policies, s)
 }
 
@@ -162,7 +173,12 @@ func (c *compiler) flatten(p *Policy, t *Target) steering.TargetID {
 	case len(v4) > ValuesMax || len(v6) > ValuesMax:
 		c.fs.Errorf(t.Place, "policy %q flattens %s, which has more than %d addresses of a family", p.Name, t.Host, ValuesMax)
 	default:
-		id = c.addTarget(CompiledTarget{Target: t, V4: v4, V6: v6})
+		pool, have := c.pools[t.Pool]
+		if !have {
+			pool = c.addPool(t.Pool)
+			c.pools[t.Pool] = pool
+		}
+		id = c.addTarget(CompiledTarget{Target: t, V4: v4, V6: v6}, pool)
 	}
 	c.flats[t] = id
 	return id
@@ -190,16 +206,11 @@ func (c *compiler) checkFamilies(p *Policy, l *layout, targets []steering.Target
 		t := c.out.Targets[id]
 		return [3]bool{len(t.V4) > 0, len(t.V6) > 0, t.Host != ""}
 	}
-	var all [3]bool
 	same := true
-	for i, id := range targets {
-		h := has(id)
-		same = same && h == has(targets[0])
-		for y := range all {
-			all[y] = all[y] || h[y]
-		}
+	for _, id := range targets {
+		same = same && has(id) == has(targets[0])
 		if !same && !p.FamiliesSeparate {
-			c.fs.Errorf(c.out.Targets[targets[i]].Place, "targets %s and %s of policy %q have addresses of different families; give all the same, or the policy `families: separate`",
+			c.fs.Errorf(c.out.Targets[id].Place, "targets %s and %s of policy %q have addresses of different families; give all the same, or the policy `families: separate`",
 				c.out.Targets[targets[0]].ID, c.out.Targets[id].ID, p.Name)
 			return
 		}
@@ -207,16 +218,17 @@ func (c *compiler) checkFamilies(p *Policy, l *layout, targets []steering.Target
 	if same {
 		return
 	}
-	names := [3]string{"IPv4 address", "IPv6 address", "host name"}
+	var all [3]bool
+	offers := make([][3]bool, len(l.plans)) // by class
 	for class, plan := range l.plans {
-		var got [3]bool
-		for _, tier := range plan {
-			for _, e := range tier {
-				for y, h := range has(targets[e]) {
-					got[y] = got[y] || h
-				}
+		for _, e := range slices.Concat(plan...) {
+			for y, h := range has(targets[e]) {
+				offers[class][y], all[y] = offers[class][y] || h, all[y] || h
 			}
 		}
+	}
+	names := [3]string{"IPv4 address", "IPv6 address", "host name"}
+	for class, got := range offers {
 		for y := range got {
 			if all[y] && !got[y] {
 				r := p.Rules[l.ruleOf[class]]

@@ -152,16 +152,42 @@ func (c *compiler) classify() {
 	set.long = c.out.subnets.longSubnets(c.in.Networks)
 	c.spec.Cells4, c.spec.Cells6, c.spec.GeoLost = set.cells4, set.cells6, c.in.GeoLost
 	for i, l := range c.out.layouts {
-		s := steering.Layout{Entries: len(l.entries), ByClient: l.byClient, Classes: make([]uint32, len(set.kinds))}
+		s := steering.Layout{ByClient: l.byClient, Classes: make([]uint32, len(set.kinds))}
 		for cell, m := range set.kinds {
 			s.Classes[cell] = classes[i][first[m]]
 		}
 		s.Long = l.longCells(c.out.subnets, set, c.in.Networks)
-		for _, p := range l.plans {
-			s.Plans = append(s.Plans, p)
-		}
+		s.Plans = l.numberEntries()
+		s.Entries = len(l.used)
 		c.spec.Layouts = append(c.spec.Layouts, s)
 	}
+}
+
+// numberEntries gives the plans as the Table has them, with numbers for those entries alone that a plan holds: what a
+// fence or map keeps from every client is no part of what the policy offers.
+func (l *layout) numberEntries() (plans []steering.Plan) {
+	number := make([]uint16, len(l.entries))
+	for _, plan := range l.plans {
+		for _, e := range slices.Concat(plan...) {
+			number[e] = 1
+		}
+	}
+	for e, used := range number {
+		if used > 0 {
+			number[e] = uint16(len(l.used))
+			l.used = append(l.used, uint16(e))
+		}
+	}
+	for _, plan := range l.plans {
+		out := make(steering.Plan, len(plan))
+		for i, tier := range plan {
+			for _, e := range tier {
+				out[i] = append(out[i], number[e])
+			}
+		}
+		plans = append(plans, out)
+	}
+	return plans
 }
 
 // refine numbers the distinct pairs of two numberings of the same things.

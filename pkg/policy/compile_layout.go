@@ -24,6 +24,7 @@ type layout struct {
 	plans   [][][]uint16 // by class
 	ruleOf  []int        // by class: the rule of the first client that had it
 	empty   []*client    // by rule: a client whom it leaves nothing
+	used    []uint16     // by the Table's entry: the entry, of which some plan holds each
 }
 
 // slotsOf lists the pools that a policy's rules lead to, fallbacks included, each once.

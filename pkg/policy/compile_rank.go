@@ -126,6 +126,10 @@ func (r *ranking) listed(tier []uint16) (out [][]uint16, why []string) {
 	return out, why
 }
 
+// bandSlack makes numbers that are a band apart in decimals, such as costs of 0.7 and 0.8 for a band of 0.1, be so in
+// binary, where each of the three and their sum are off by at most half of 2^-52.
+const bandSlack = 1e-15
+
 // byValue orders a tier by a number, the least first: the best of what remains and all within band of it are one tier,
 // and so on.
 func (r *ranking) byValue(tier []uint16, band float64, value func(*Target) float64, text func(float64) string) (out [][]uint16, why []string) {
@@ -149,7 +153,7 @@ func (r *ranking) byValue(tier []uint16, band float64, value func(*Target) float
 	for i := 0; i < len(vs); {
 		best := vs[i].v
 		var t []uint16
-		for ; i < len(vs) && vs[i].v <= best+band; i++ {
+		for ; i < len(vs) && vs[i].v <= (best+band)*(1+bandSlack); i++ {
 			t = append(t, vs[i].entry)
 		}
 		slices.Sort(t)
