@@ -21,6 +21,7 @@ import (
 
 	"geodns/internal/node"
 	"geodns/internal/source"
+	"geodns/pkg/geo"
 	"geodns/pkg/server"
 )
 
@@ -64,6 +65,7 @@ func settings() []setting {
 		{"state", "GEODNS_STATE", "state", "state", "folder of what is kept over a restart"},
 		{"geo::databases", "GEODNS_GEO_DATABASES", "geo-databases", []string{}, "geo databases, the first that knows wins"},
 		{"geo::overrides", "GEODNS_GEO_OVERRIDES", "geo-overrides", "", "file of geo overrides"},
+		{"geo::max_moved", "GEODNS_GEO_MAX_MOVED", "geo-max-moved", geo.MaxMovedDefault, "share of addresses that a new database may move to another country"},
 		{"api::listen", "GEODNS_API_LISTEN", "api-listen", "127.0.0.1:8053", "loopback address of the HTTP API, or none"},
 		{"health::allow", "GEODNS_HEALTH_ALLOW", "health-allow", []string{}, "loopback prefixes that may be probed"},
 	}
@@ -79,6 +81,7 @@ type fileConfig struct {
 	Geo     struct {
 		Databases []string `mapstructure:"databases"`
 		Overrides string   `mapstructure:"overrides"`
+		MaxMoved  float64  `mapstructure:"max_moved"`
 	} `mapstructure:"geo"`
 	API struct {
 		Listen string `mapstructure:"listen"`
@@ -97,6 +100,8 @@ func addConfig(cmd *cobra.Command) {
 			cmd.Flags().StringSlice(s.flag, nil, s.usage)
 		case int:
 			cmd.Flags().Int(s.flag, value, s.usage)
+		case float64:
+			cmd.Flags().Float64(s.flag, value, s.usage)
 		case string:
 			cmd.Flags().String(s.flag, "", s.usage)
 		}
@@ -229,6 +234,12 @@ func fromEnvironment(from, to reflect.Type, value any) (any, error) {
 			return nil, fmt.Errorf("%q is not a whole number", text)
 		}
 		return n, nil
+	case reflect.Float64:
+		f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a number", text)
+		}
+		return f, nil
 	default:
 		return value, nil
 	}
@@ -271,6 +282,8 @@ func (r *resolver) resolve(raw *fileConfig) node.Config {
 	if raw.Geo.Overrides != "" {
 		cfg.Geo.Overrides = r.path("geo::overrides", raw.Geo.Overrides)
 	}
+	r.check("geo::max_moved", raw.Geo.MaxMoved > 0 && raw.Geo.MaxMoved <= 1, "%g is no share above 0 and at most 1", raw.Geo.MaxMoved)
+	cfg.Geo.MaxMoved = raw.Geo.MaxMoved
 	if raw.API.Listen != none {
 		if at, ok := r.addrPort("api::listen", raw.API.Listen); ok {
 			r.check("api::listen", at.Addr().IsLoopback(), "%s is not a loopback address; the API has no authentication yet and stays on loopback", at)

@@ -69,6 +69,8 @@ func checkKind(v source.Value, kind any, findings *source.Findings) []source.Val
 	switch kind.(type) {
 	case int:
 		v.Int(findings, 0, server.WorkersMax)
+	case float64:
+		v.Float(findings, 0, 1)
 	case string:
 		v.String(findings)
 	case []string:

@@ -61,10 +61,10 @@ func New(cfg Config) (*Node, error) {
 	}
 	began := time.Now()
 	l, fs := loadStable(&cfg, nil)
-	n.logFindings(fs)
 	if l == nil {
 		return nil, &LoadError{fs}
 	}
+	n.logFindings(fs)
 	statePath, err := stateFile(cfg.State)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"runtime"
 
 	"geodns/pkg/api"
+	"geodns/pkg/geo"
 	"geodns/pkg/policy"
 )
 
@@ -41,6 +42,9 @@ func (n *Node) status() api.Status {
 		s.Listen = append(s.Listen, a.String())
 	}
 	s.World.SetZones(l.zones.Zones())
+	if len(l.geo.Databases()) == 0 {
+		s.Geo = append(s.Geo, api.Database{Type: "built-in continents (IANA)", Networks: len(l.geo.Networks.V4) + len(l.geo.Networks.V6), State: geo.Current.String()})
+	}
 	for _, db := range l.geo.Databases() {
 		s.Geo = append(s.Geo, api.DatabaseOf(db))
 	}

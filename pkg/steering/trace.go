@@ -27,7 +27,7 @@ const (
 // String gives the reason in an operator's words.
 func (r Reason) String() string {
 	return [...]string{
-		"not reached: a tier before it answers", "chosen", "lost the draw", "unknown: behind the others of its tier", "down", "drained",
+		"not reached: a tier before it answers", "chosen", "lost the draw", "unknown: behind the others of its tier", "not usable", "absent",
 		"not admitted", "its pool is under min_up", "no address of this family", "candidate", "candidate",
 	}[r]
 }

@@ -1,0 +1,275 @@
+// Package dnstest is support for tests alone: it runs other name servers beside ours, to hold the answers against each other.
+//
+// Nothing here is used by the product. Peers listen on loopback, on a free port, in a folder of the test, and are gone when the
+// test ends.
+package dnstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// peerStart is how long a peer may take until it answers: a large zone on a busy machine.
+const peerStart = 30 * time.Second
+
+// peerStop is how long a peer may take to end before it is killed.
+const peerStop = 5 * time.Second
+
+// NeedPeer gives the path of a peer's program. Where it is missing the test is skipped, or fails if GEODNS_PEERS is
+// "require".
+func NeedPeer(t testing.TB, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err == nil {
+		return path
+	}
+	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin", "/sbin"} {
+		if path, err := exec.LookPath(filepath.Join(dir, program)); err == nil {
+			return path
+		}
+	}
+	if os.Getenv("GEODNS_PEERS") == "require" {
+		t.Fatalf("%s is not installed and GEODNS_PEERS=require", program)
+	}
+	t.Skipf("%s is not installed", program)
+	return ""
+}
+
+// Peer is another name server, started for a test and serving on UDP and TCP.
+type Peer struct {
+	Name string
+	Addr string // address:port, on loopback
+}
+
+// StartNSD starts NSD with zone files by origin, and stops it when the test ends.
+func StartNSD(t testing.TB, zones map[string]string) *Peer {
+	t.Helper()
+	program, dir, port := NeedPeer(t, "nsd"), t.TempDir(), freePort(t)
+	var conf strings.Builder
+	fmt.Fprintf(&conf, "server:\n  ip-address: 127.0.0.1@%d\n  server-count: 1\n  zonesdir: %q\n  zonelistfile: %q\n  xfrdfile: %q\n  xfrdir: %q\n"+
+		"  pidfile: %q\n  logfile: %q\n  username: \"\"\n  database: \"\"\n  minimal-responses: yes\n  rrl-ratelimit: 0\n  round-robin: no\n"+
+		"remote-control:\n  control-enable: no\n",
+		port, dir, dir+"/zone.list", dir+"/xfrd.state", dir, dir+"/nsd.pid", dir+"/nsd.log")
+	for origin, file := range zones {
+		fmt.Fprintf(&conf, "zone:\n  name: %q\n  zonefile: %q\n", origin, file)
+	}
+	return startPeer(t, "nsd", dir, port, conf.String(), program, "-d", "-c")
+}
+
+// StartKnot starts Knot DNS with zone files by origin, and stops it when the test ends.
+func StartKnot(t testing.TB, zones map[string]string) *Peer {
+	t.Helper()
+	program, dir, port := NeedPeer(t, "knotd"), t.TempDir(), freePort(t)
+	var conf strings.Builder
+	fmt.Fprintf(&conf, "server:\n  rundir: %q\n  listen: 127.0.0.1@%d\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n"+
+		"log:\n  - target: %q\n    any: warning\ndatabase:\n  storage: %q\n"+
+		"template:\n  - id: default\n    storage: %q\n    zonefile-sync: -1\n    zonefile-load: whole\n    journal-content: none\n    semantic-checks: off\n"+
+		"zone:\n", dir, port, dir+"/log", dir, dir)
+	for origin, file := range zones {
+		fmt.Fprintf(&conf, "  - domain: %q\n    file: %q\n", origin, file)
+	}
+	return startPeer(t, "knotd", dir, port, conf.String(), program, "-c")
+}
+
+// startPeer writes a configuration, runs the program with its path behind args, and waits until it answers.
+func startPeer(t testing.TB, name, dir string, port int, conf, program string, args ...string) *Peer {
+	t.Helper()
+	file := filepath.Join(dir, name+".conf")
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, append(args, file)...) //nolint:gosec,noctx // a fixed program; it is stopped below
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	var out lockedBuffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("starting %s: %v", name, err)
+	}
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait() // how it ended does not matter
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		timer := time.NewTimer(peerStop)
+		defer timer.Stop()
+		select {
+		case <-exited:
+		case <-timer.C:
+		}
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its children, if it left any
+		<-exited
+	})
+	p := &Peer{Name: name, Addr: fmt.Sprintf("127.0.0.1:%d", port)}
+	if err := p.wait(t.Context(), exited); err != nil {
+		log, _ := os.ReadFile(filepath.Join(dir, "nsd.log"))
+		t.Fatalf("%s on %s: %v\n%s%s", name, p.Addr, err, out.String(), log)
+	}
+	return p
+}
+
+// wait polls the peer until it answers over TCP.
+func (p *Peer) wait(ctx context.Context, exited <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, peerStart)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	q := new(dns.Msg).SetQuestion("wait.invalid.", dns.TypeA)
+	for {
+		c := dns.Client{Net: "tcp", Timeout: time.Second}
+		if _, _, err := c.ExchangeContext(ctx, q, p.Addr); err == nil {
+			return nil
+		}
+		select {
+		case <-exited:
+			return errors.New("it ended")
+		case <-ctx.Done():
+			return errors.New("it does not answer")
+		case <-ticker.C:
+		}
+	}
+}
+
+// Client is a TCP connection to a peer, for many queries. It is not safe for concurrent use.
+type Client struct {
+	peer *Peer
+	conn *dns.Conn
+}
+
+// Dial makes a client, closed when the test ends.
+func (p *Peer) Dial(t testing.TB) *Client {
+	t.Helper()
+	c := &Client{peer: p}
+	t.Cleanup(c.close)
+	return c
+}
+
+func (c *Client) close() {
+	if c.conn != nil {
+		_ = c.conn.Close() // nothing is left to be said on it
+		c.conn = nil
+	}
+}
+
+// askBatch is how many queries stand on the connection at once: few enough that neither side fills the other's buffers.
+const askBatch = 64
+
+// Ask sends queries and gives their answers, in the order of the queries. Their ids are set.
+func (c *Client) Ask(queries []*dns.Msg) ([]*dns.Msg, error) {
+	answers := make([]*dns.Msg, 0, len(queries))
+	for batch := range slices.Chunk(queries, askBatch) {
+		got, err := c.askBatch(batch)
+		if err != nil { // the peer may have closed the connection after so many queries
+			got, err = c.askBatch(batch)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("asking %s for %s: %w", c.peer.Name, batch[0].Question[0].String(), err)
+		}
+		answers = append(answers, got...)
+	}
+	return answers, nil
+}
+
+// askBatch sends queries in one go and reads their answers, which may come in any order (RFC 7766 section 7).
+func (c *Client) askBatch(queries []*dns.Msg) ([]*dns.Msg, error) {
+	if c.conn == nil {
+		conn, err := dns.DialTimeout("tcp", c.peer.Addr, peerStop)
+		if err != nil {
+			return nil, err
+		}
+		c.conn = conn
+	}
+	answers, err := c.exchange(queries)
+	if err != nil {
+		c.close()
+	}
+	return answers, err
+}
+
+func (c *Client) exchange(queries []*dns.Msg) ([]*dns.Msg, error) {
+	var out []byte
+	for i, q := range queries {
+		q.Id = uint16(i)
+		wire, err := q.Pack()
+		if err != nil {
+			return nil, err
+		}
+		out = append(append(out, byte(len(wire)>>8), byte(len(wire))), wire...)
+	}
+	if err := c.conn.SetDeadline(time.Now().Add(peerStop)); err != nil {
+		return nil, err
+	}
+	if _, err := c.conn.Conn.Write(out); err != nil {
+		return nil, err
+	}
+	answers := make([]*dns.Msg, len(queries))
+	for range queries {
+		m, err := c.conn.ReadMsg()
+		if err != nil {
+			return nil, err
+		}
+		if int(m.Id) >= len(queries) || answers[m.Id] != nil {
+			return nil, fmt.Errorf("id %d was not asked", m.Id)
+		}
+		answers[m.Id] = m
+	}
+	return answers, nil
+}
+
+// freePort gives a port of loopback that is free on UDP and TCP.
+func freePort(t testing.TB) int {
+	t.Helper()
+	for range 20 {
+		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr, _ := l.Addr().(*net.TCPAddr)
+		u, err := net.ListenPacket("udp", l.Addr().String()) //nolint:noctx // closed at once
+		_ = l.Close()
+		if err == nil {
+			_ = u.Close()
+			return addr.Port
+		}
+	}
+	t.Fatal("no port is free on both UDP and TCP")
+	return 0
+}
+
+// lockedBuffer collects a program's output.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf strings.Builder
+}
+
+var _ io.Writer = (*lockedBuffer)(nil)
+
+// Write appends.
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+// String gives what was written so far.
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
