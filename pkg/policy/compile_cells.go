@@ -134,6 +134,7 @@ func (c *compiler) classify() {
 	kinds := newKinds(c.in.Networks)
 	seg4 := c.out.subnets.sweep(c.in.Networks.V4, true, kinds)
 	seg6 := c.out.subnets.sweep(c.in.Networks.V6, false, kinds)
+	kinds.mark(seg4, seg6)
 	classes := make([][]uint32, len(c.out.layouts)) // by layout and kind
 	merged := make([]uint32, len(kinds.clients))    // kinds that no layout so far tells apart
 	for i, l := range c.out.layouts {
@@ -211,6 +212,7 @@ func refine(a, b []uint32) []uint32 {
 type kinds struct {
 	clients []client
 	number  map[kindKey]uint32
+	exist   []bool // by kind
 }
 
 type kindKey struct {
@@ -239,6 +241,18 @@ func (k *kinds) of(place uint32, subnet int) uint32 {
 		k.clients = append(k.clients, client{place: k.clients[place].place, subnet: subnet})
 	}
 	return n
+}
+
+// mark notes which kinds there are: those of segments and, as no database knows everyone, the unknown client. A place
+// may be that of an override alone, which then says nothing of clients outside of it.
+func (k *kinds) mark(segs ...[]segment) {
+	k.exist = make([]bool, len(k.clients))
+	k.exist[0] = true
+	for _, family := range segs {
+		for _, s := range family {
+			k.exist[s.kind] = true
+		}
+	}
 }
 
 // blockSpan is a subnet as blocks [from, to) of its family.
@@ -400,6 +414,9 @@ func (l *layout) classifyKinds(k *kinds) []uint32 {
 	out := make([]uint32, len(k.clients))
 	asns := l.asnsNamed()
 	for i := range k.clients {
+		if !k.exist[i] {
+			continue
+		}
 		c := &k.clients[i]
 		key := matched{code: c.place.Code(), subnet: c.subnet, located: c.place.HasLocation}
 		if asns[c.place.ASN] {

@@ -85,6 +85,7 @@ type world struct {
 	text     string
 	twin     *twin
 	compiled *policy.Compiled
+	offered  map[*policy.Policy]map[steering.Type]bool // as the twin has it, and Compile too
 }
 
 // randomWorld makes one. On the way it holds Compile's refusals against the twin's: refused counts them.
@@ -110,7 +111,16 @@ func randomWorld(t *testing.T, r *rand.Rand, set *zone.Set, refused *int) *world
 	if c == nil {
 		t.Fatalf("refused together, and taken alone:\n%s\n%s", lines(found), text)
 	}
-	w.compiled = c
+	w.compiled, w.offered = c, map[*policy.Policy]map[steering.Type]bool{}
+	for _, p := range doc.Policies {
+		w.offered[p] = map[steering.Type]bool{}
+		for _, typ := range []steering.Type{steering.A, steering.AAAA, steering.Host} {
+			w.offered[p][typ], _ = w.twin.offers(p, typ)
+			if got := c.Table.Offers(c.PolicyIDs()[p.Name], typ); got != w.offered[p][typ] {
+				t.Fatalf("policy %s offers type %d: %t, the twin says otherwise\n%s", p.Name, typ, got, describe(s, text))
+			}
+		}
+	}
 	return w
 }
 
@@ -208,11 +218,7 @@ func (w *world) ask(t *testing.T, s *steering.States, seen map[string]int) bool 
 	t.Helper()
 	p := one(w.r, w.twin.doc.Policies...)
 	q := w.question(p, one(w.r, steering.A, steering.AAAA, steering.Host))
-	offered, _ := w.twin.offers(p, q.typ)
-	if got := w.compiled.Table.Offers(w.compiled.PolicyIDs()[p.Name], q.typ); got != offered {
-		t.Fatalf("policy %s offers type %d: %t, the twin says %t\n%s", p.Name, q.typ, got, offered, describe(w.scene, w.text))
-	}
-	if !offered {
+	if !w.offered[p][q.typ] {
 		return false
 	}
 	want := w.twin.answer(&q)
@@ -244,6 +250,134 @@ func (w *world) count(p *policy.Policy, q *twinQuestion, a *twinAnswer, seen map
 	} {
 		if is {
 			seen[what]++
+		}
+	}
+}
+
+// look asks where a block's client is: its plan and the prefix that is published for it.
+func (w *world) look(t *testing.T, s *steering.States, p *policy.Policy, typ steering.Type, block netip.Prefix) (plan string, published netip.Prefix) {
+	t.Helper()
+	var tr steering.Trace
+	decide(w.compiled, s, &twinQuestion{policy: p.Name, typ: typ, ecs: block}, &tr)
+	for _, tier := range tr.Tiers {
+		plan += "|"
+		for _, g := range tier.Targets {
+			plan += " " + w.compiled.Targets[g.ID].ID
+		}
+	}
+	if tr.Long.IsValid() {
+		t.Fatalf("%s is in %s, which is longer", block, tr.Long)
+	}
+	return plan, netip.PrefixFrom(block.Addr(), int(tr.Published)).Masked()
+}
+
+// TestPublishedScopes: all of a published scope has one plan and publishes that scope, so no two of a layout overlap.
+func TestPublishedScopes(t *testing.T) {
+	r, set, refused := seeded(t), flatZone(t), 0
+	n := 100
+	if prove() {
+		n = 3000
+	}
+	pairs := 0
+	for range n {
+		w := randomWorld(t, r, set, &refused)
+		s := states(t, w.compiled, nil)
+		for _, p := range w.twin.doc.Policies {
+			typ := steering.A
+			for y, offered := range w.offered[p] {
+				if offered {
+					typ = y
+				}
+			}
+			blocks := slices.Concat(w.twin.blocks(p, true), w.twin.blocks(p, false))
+			for _, b := range blocks {
+				plan, published := w.look(t, s, p, typ, b)
+				for range 3 {
+					blocks = append(blocks, netip.PrefixFrom(w.address(), 128))
+				}
+				for i, other := range blocks {
+					if i%3 == 0 { // often near the ends
+						other = netip.PrefixFrom(last(published), 128)
+					}
+					if !published.Contains(other.Addr()) {
+						continue
+					}
+					other = netip.PrefixFrom(other.Addr(), twinBlockBits(other.Addr())).Masked()
+					if gotPlan, got := w.look(t, s, p, typ, other); gotPlan != plan || got != published {
+						t.Fatalf("policy %s: %s has plan %s and publishes %s; in it %s has plan %s and publishes %s\n%s",
+							p.Name, b, plan, published, other, gotPlan, got, describe(w.scene, w.text))
+					}
+					pairs++
+				}
+			}
+		}
+	}
+	t.Logf("%d pairs", pairs)
+}
+
+// TestCompileIsFixed: equal files give equal tables, however they are cut and in whatever order they are read.
+func TestCompileIsFixed(t *testing.T) {
+	r, set, refused := seeded(t), flatZone(t), 0
+	ids := map[string]bool{}
+	for range 30 {
+		w := randomWorld(t, r, set, &refused)
+		in := policy.Input{Networks: w.networks, Zones: set, GeoLost: w.twin.lost}
+		head, body, _ := strings.Cut(w.text, "policies:\n")
+		for _, texts := range [][]string{{w.text}, {head, "policies:\n" + body}, {"policies:\n" + body, head}} {
+			doc, _ := parseText(texts...)
+			c, _ := policy.Compile(doc, in)
+			if got, want := c.Table.ID(), w.compiled.Table.ID(); got != want {
+				t.Fatalf("tables %s and %s of %d files\n%s", got, want, len(texts), w.text)
+			}
+		}
+		in.GeoLost = !in.GeoLost
+		c, _ := policy.Compile(w.twin.doc, in)
+		ids[w.compiled.Table.ID()], ids[c.Table.ID()] = true, true
+	}
+	if len(ids) != 60 {
+		t.Errorf("%d ids of 60 different tables", len(ids))
+	}
+}
+
+// TestOneLayout: policies that differ in their targets alone share a layout, and with it their published scopes.
+func TestOneLayout(t *testing.T) {
+	head := "regions: [{name: fra, location: [50, 8], pair: ams}, {name: ams, location: [52, 5]}, {name: iad, location: [39, -77]}]\n"
+	pools, policies := "pools:\n", "policies:\n"
+	const n = 1000
+	for i := range n {
+		pools += fmt.Sprintf("  - {name: w%d, fallback: d%d, min_up: %d, targets: [{name: a, region: fra, values: [10.0.%d.1], weight: %d}, {name: b, region: iad, values: [10.0.%d.2], weight: 1}]}\n",
+			i, i, i%3, i%250, i+1, i%250)
+		pools += fmt.Sprintf("  - {name: d%d, targets: [{name: c, region: ams, values: [10.1.%d.1]}]}\n", i, i%250)
+		policies += fmt.Sprintf("  - {name: p%d, ttl: {min: %d, max: 100}, answers: %d, pick: %s, all_down: %s, rules: [{name: a, geos: [EU], pool: w%d, rank: [nearest]}, {name: b, pool: d%d}]}\n",
+			i, i%100, i%4+1, []string{"hash", "weighted"}[i%2], []string{"serve-all", "servfail"}[i%2], i, i)
+	}
+	networks := networksOf(map[string]string{"10.0.0.0/8": "EU-DE", "11.0.0.0/8": "EU-DE", "12.0.0.0/8": "EU-FR", "12.1.0.0/16": "NA-US"})
+	for _, c := range []struct {
+		more string
+		want int
+	}{
+		{"", 1},
+		{"  - {name: last, all_down: servfail, rules: [{name: x, geos: [EU], pool: w7, rank: [nearest]}, {name: z, pool: d7}]}\n", 1},
+		{"  - {name: last, all_down: servfail, rules: [{name: x, geos: [EU], pool: w7, rank: [nearest]}, {name: z, pool: d8}]}\n", 2}, // another pool, not the fallback
+		{"  - {name: last, all_down: servfail, rules: [{name: x, geos: [EU], pool: w7, rank: [cost]}, {name: z, pool: d7}]}\n", 2},
+		{"  - {name: last, all_down: servfail, rules: [{name: x, geos: [EU-DE], pool: w7, rank: [nearest]}, {name: z, pool: d7}]}\n", 2},
+		{"  - {name: last, all_down: servfail, rules: [{name: x, geos: [EU], pool: w7, rank: [{nearest: {band: 1km}}]}, {name: z, pool: d7}]}\n", 2},
+		{"  - {name: last, all_down: servfail, rules: [{name: x, geos: [EU], pool: d7, rank: [nearest]}, {name: z, pool: d7}]}\n", 2},
+	} {
+		doc := load(t, head+pools+policies+c.more)
+		compiled := compile(t, doc, networks)
+		if got := compiled.Table.Layouts(); got != c.want {
+			t.Errorf("%d layouts, want %d, with %s", got, c.want, c.more)
+		}
+		w := &twin{doc: doc, networks: networks}
+		s := states(t, compiled, nil)
+		for _, i := range []int{0, 1, 2, 501, 999} {
+			for _, ecs := range []string{"10.1.2.0/24", "12.0.0.0/9", "12.1.7.0/24", "200.0.0.0/8"} {
+				q := twinQuestion{policy: fmt.Sprint("p", i), ecs: netip.MustParsePrefix(ecs), ttl: 60, random: uint64(i)}
+				if got, _ := decide(compiled, s, &q, nil); fmt.Sprint(got) != fmt.Sprint(w.answer(&q)) {
+					t.Errorf("%+v: got %+v, want %+v", q, got, w.answer(&q))
+				}
+			}
 		}
 	}
 }

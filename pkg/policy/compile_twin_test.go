@@ -493,9 +493,10 @@ func (w *twin) exists(p *policy.Policy, t *policy.Target, typ steering.Type) boo
 	return typ == steering.A && v4 || typ == steering.AAAA && v6 || typ == steering.Host && t.Host != "" && !p.Flatten
 }
 
-// clients are those that the geo data and the policy tell apart, and the unknown ones.
+// clients are those that the geo data and the policy tell apart, and one of whom nothing is known, since there may always
+// be such: the zero Prefix, which is in no run and no subnet.
 func (w *twin) clients(p *policy.Policy) []netip.Prefix {
-	return slices.Concat(w.blocks(p, true), w.blocks(p, false), w.longs(p))
+	return append(slices.Concat(w.blocks(p, true), w.blocks(p, false), w.longs(p)), netip.Prefix{})
 }
 
 // offers says whether some and whether all clients have a target of a type.
@@ -523,9 +524,17 @@ func (w *twin) sound(p *policy.Policy) bool {
 	return true
 }
 
+// verdict is what is known of a target: of one without a verdict, that it is up.
+func (w *twin) verdict(t *policy.Target) steering.Verdict {
+	if v, ok := w.verdicts[t.ID]; ok {
+		return v
+	}
+	return steering.Unchecked()
+}
+
 // usable: up, degraded, unknown; and drained is as good as absent.
 func (w *twin) usable(t *policy.Target) bool {
-	v := w.verdicts[t.ID]
+	v := w.verdict(t)
 	return !v.Drained && v.State != steering.Down
 }
 
@@ -559,14 +568,14 @@ func (w *twin) answer(q *twinQuestion) (a twinAnswer) {
 	var tiers [][]*policy.Target // of what exists for the question
 	for _, tier := range w.plan(p, client) {
 		tiers = append(tiers, slices.DeleteFunc(slices.Clone(tier), func(t *policy.Target) bool {
-			return !w.exists(p, t, q.typ) || w.verdicts[t.ID].Drained
+			return !w.exists(p, t, q.typ) || w.verdict(t).Drained
 		}))
 	}
 	for pass := 1; pass <= 2; pass++ {
 		for i, tier := range tiers {
 			var known, unknown []*policy.Target
 			for _, t := range tier {
-				v := w.verdicts[t.ID]
+				v := w.verdict(t)
 				switch {
 				case v.State == steering.Down:
 				case pass == 1 && (w.starved(t.Pool) || !twinAdmits(v.Admit, p, t, key)):
@@ -606,7 +615,7 @@ func (w *twin) finish(a twinAnswer, q *twinQuestion, p *policy.Policy, pass int,
 	drawn, tooClose := twinDraw(p, from, key)
 	doubt := pass == 3
 	for _, t := range slices.Concat(before, drawn) {
-		doubt = doubt || w.verdicts[t.ID].InDoubt
+		doubt = doubt || w.verdict(t).InDoubt
 	}
 	most := p.TTLMax
 	if doubt {
