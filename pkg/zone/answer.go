@@ -45,7 +45,12 @@ const pointerMask = 0xC000
 // fit is left out and TC set. With firstLink, as for queries with ECS, a chain that would reach a steered name is answered
 // with its first link alone.
 func (s *Set) Answer(msg, qname []byte, labels int, qtype uint16, limit int, firstLink bool) ([]byte, Reply) {
-	rec, kind := s.lookup(qname, labels)
+	return s.AnswerHashed(msg, qname, labels, s.hasher.hash(qname), qtype, limit, firstLink)
+}
+
+// AnswerHashed is Answer with the name's Hash.
+func (s *Set) AnswerHashed(msg, qname []byte, labels int, hash uint64, qtype uint16, limit int, firstLink bool) ([]byte, Reply) {
+	rec, kind := s.lookup(qname, labels, hash)
 	if kind == matchOutside {
 		return msg, Reply{}
 	}
@@ -71,8 +76,8 @@ const (
 )
 
 // lookup finds the record that decides about a folded name (RFC 1034 section 4.3.2, RFC 6672 section 3.2).
-func (s *Set) lookup(name []byte, labels int) (uint32, matchKind) {
-	rec := s.find(name)
+func (s *Set) lookup(name []byte, labels int, hash uint64) (uint32, matchKind) {
+	rec := s.findHashed(name, hash)
 	exact := rec != 0
 	if !exact {
 		rec = s.closest(name, labels)

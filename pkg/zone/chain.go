@@ -1,6 +1,10 @@
 package zone
 
-import "github.com/miekg/dns"
+import (
+	"slices"
+
+	"github.com/miekg/dns"
+)
 
 // endKind is what a chain of CNAMEs and DNAMEs comes to.
 type endKind uint8
@@ -19,20 +23,25 @@ type chain struct {
 	end   endKind
 	id    uint32 // endName: whose data; endReferral: the cut
 	name  []byte // endName: the name that was asked for, which a wildcard may have answered; folded
+
+	dnames []uint32 // used so far
 }
 
 // follow gives the chain from a name that has a CNAME. The owner of its first link is the question's name (RFC 1034
 // section 4.3.2 step 3a).
 func (z *zoneData) follow(id uint32) chain {
 	c := chain{end: endName, id: id}
-	var owner []byte // of the next link; nil: the question's name
-	seen := map[uint32]bool{}
+	var owner []byte          // of the next link; nil: the question's name
+	seen := map[string]bool{} // by name: a wildcard may stand for several of the chain
+	if first := z.tree.name(id); !isWildcard(first) {
+		seen[string(first)] = true
+	}
 	for c.end == endName && z.flags[c.id]&flagCNAME != 0 {
-		if seen[c.id] || len(c.links) >= chainMax {
+		if owner != nil && seen[string(c.name)] || len(c.links) >= chainMax {
 			c.end = endStop
 			return c
 		}
-		seen[c.id] = true
+		seen[string(c.name)] = true
 		r := z.first(z.set(c.id, dns.TypeCNAME))
 		c.links = append(c.links, rr{owner, r.typ, r.ttl, z.data(r)})
 		owner = target(r.typ, z.data(r))
@@ -42,7 +51,7 @@ func (z *zoneData) follow(id uint32) chain {
 }
 
 // step finds what stands for the target of a link, through DNAMEs too, each of which adds itself and the CNAME that it
-// makes. It gives the name reached, and sets the chain's end.
+// makes; one that comes again is a loop. It gives the name reached, and sets the chain's end.
 func (z *zoneData) step(c *chain, name []byte) []byte {
 	for {
 		c.name = folded(name)
@@ -67,10 +76,11 @@ func (z *zoneData) step(c *chain, name []byte) []byte {
 			c.end = endReferral
 			return name
 		}
-		if len(c.links) >= chainMax {
+		if len(c.links) >= chainMax || slices.Contains(c.dnames, id) {
 			c.end = endStop
 			return name
 		}
+		c.dnames = append(c.dnames, id)
 		r := z.first(z.set(id, dns.TypeDNAME))
 		c.links = append(c.links, rr{z.tree.name(id), r.typ, r.ttl, z.data(r)})
 		prefix := len(name) - len(z.tree.name(id))

@@ -49,7 +49,7 @@ func (z *zoneData) checkApex() {
 		z.errorf(at, "zone %s has no NS record at its apex", z.text)
 	}
 	if ds := z.set(0, dns.TypeDS); ds != nil {
-		z.warnf(z.place(z.first(ds)), "DS records of %s belong into its parent zone; here nobody asks for them", z.text)
+		z.errorf(z.place(z.first(ds)), "DS records of %s belong into its parent zone, which is the one that is asked for them", z.text)
 	}
 }
 
@@ -76,8 +76,8 @@ func (z *zoneData) checkName(id uint32) {
 	}
 }
 
-// checkBeside refuses data beside a CNAME (RFC 2181 section 10.1), but for DNSSEC's (RFC 4035 section 2.5), and NS beside
-// a DNAME below the apex (RFC 6672 section 2.3).
+// checkBeside refuses data beside a CNAME (RFC 2181 section 10.1), but for DNSSEC's (RFC 4035 section 2.5), and warns of NS
+// beside a DNAME below the apex (RFC 6672 section 2.3).
 func (z *zoneData) checkBeside(id uint32, types []uint16) {
 	if z.flags[id]&flagCNAME != 0 {
 		for _, t := range types {
@@ -92,7 +92,7 @@ func (z *zoneData) checkBeside(id uint32, types []uint16) {
 	}
 	if z.flags[id]&(flagCut|flagDNAME) == flagCut|flagDNAME {
 		r := z.first(z.set(id, dns.TypeDNAME))
-		z.errorf(z.place(r), "%s stands beside NS records; a name is delegated or redirected, not both", z.describe(r))
+		z.warnf(z.place(r), "%s stands beside NS records; the name is delegated and the DNAME never used", z.describe(r))
 	}
 }
 
@@ -163,10 +163,10 @@ func (z *zoneData) checkNS(owner uint32, set rrset) {
 			if z.flags[id]&flagCNAME != 0 {
 				z.errorf(z.place(r), "%s %s is a CNAME; an NS names a host with addresses", z.describe(r), nameText(host))
 			} else if !z.hasAddress(id) {
-				z.noAddress(r, host)
+				z.noAddress(r, host, z.errorf)
 			}
 		case hitNothing:
-			z.noAddress(r, host)
+			z.noAddress(r, host, z.errorf)
 		case hitDNAME:
 			z.errorf(z.place(r), "%s %s is below the DNAME at %s; an NS names a host with addresses", z.describe(r), nameText(host), nameText(z.tree.name(id)))
 		case hitCut:
@@ -175,7 +175,7 @@ func (z *zoneData) checkNS(owner uint32, set rrset) {
 				continue
 			}
 			if id == owner {
-				z.errorf(z.place(r), "%s %s has no glue: the delegation cannot be followed without its address", z.describe(r), nameText(host))
+				z.warnf(z.place(r), "%s %s has no glue: the delegation cannot be followed without its address", z.describe(r), nameText(host))
 			} else {
 				z.warnf(z.place(r), "%s %s is below the delegation of %s and has no glue", z.describe(r), nameText(host), nameText(z.tree.name(id)))
 			}
@@ -183,8 +183,9 @@ func (z *zoneData) checkNS(owner uint32, set rrset) {
 	}
 }
 
-// noAddress notes that a record names a host of this zone that has no addresses.
-func (z *zoneData) noAddress(r *record, host []byte) {
+// noAddress notes that a record names a host of this zone that has no addresses: an error for name servers, a warning for
+// other hosts.
+func (z *zoneData) noAddress(r *record, host []byte, note func(at source.Place, format string, a ...any)) {
 	if z.partial {
 		return
 	}
@@ -192,7 +193,7 @@ func (z *zoneData) noAddress(r *record, host []byte) {
 	if doubled := bytes.TrimSuffix(host, z.origin); len(z.origin) > 1 && len(doubled) < len(host) && bytes.HasSuffix(doubled, z.origin[:len(z.origin)-1]) {
 		hint = "; a final dot is missing"
 	}
-	z.errorf(z.place(r), "%s %s has no A or AAAA record in this zone%s", z.describe(r), nameText(host), hint)
+	note(z.place(r), "%s %s has no A or AAAA record in this zone%s", z.describe(r), nameText(host), hint)
 }
 
 // checkHosts checks the hosts of MX and SRV records: they should be no CNAMEs (RFC 2181 section 10.3, RFC 2782), and
@@ -207,7 +208,7 @@ func (z *zoneData) checkHosts(typ uint16, set rrset) {
 		id, kind := z.lookup(host)
 		switch {
 		case kind == hitNothing, kind <= hitWildcard && z.flags[id]&flagCNAME == 0 && !z.hasAddress(id):
-			z.noAddress(r, host)
+			z.noAddress(r, host, z.warnf)
 		case kind <= hitWildcard && z.flags[id]&flagCNAME != 0:
 			z.warnf(z.place(r), "%s %s is a CNAME; name the host itself", z.describe(r), nameText(host))
 		case kind == hitDNAME:

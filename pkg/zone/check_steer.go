@@ -37,17 +37,27 @@ func (all *zones) check() {
 				all.checkSteeredNS(z, r)
 			case dns.TypeHTTPS, dns.TypeSVCB:
 				all.checkHints(z, r)
+			case typeSTEER:
+				if !z.owns(r.name) {
+					owner := z.tree.name(r.name)
+					z.errorf(z.place(r), "%s is in zone %s, which answers for it; write it in that zone's file", z.describe(r), all.find(owner).text)
+				}
 			}
 		}
 	}
 }
 
-// checkChild warns of a zone that the zone above it, loaded too, does not delegate: resolvers that ask elsewhere do not
-// find it.
+// checkChild refuses a zone below a DNAME of the zone above it, loaded too, and warns of one that that zone does not delegate:
+// resolvers that ask elsewhere do not find it.
 func (all *zones) checkChild(z *zoneData) {
-	id := z.parent.tree.find(z.origin)
-	if f := z.parent.flags[id]; f&(flagCut|flagBelowCut) == 0 {
-		z.warnf(source.WholeFile(z.file), "zone %s is not delegated: zone %s above it has no NS records there", z.text, z.parent.text)
+	up := z.parent
+	id := up.tree.find(z.origin)
+	switch f := up.flags[id]; {
+	case f&flagBelowDNAME != 0:
+		z.errorf(source.WholeFile(z.file), "zone %s is below the DNAME at %s of zone %s, where no names may be",
+			z.text, nameText(up.tree.name(up.cover[id])), up.text)
+	case f&(flagCut|flagBelowCut) == 0:
+		z.warnf(source.WholeFile(z.file), "zone %s is not delegated: zone %s above it has no NS records there", z.text, up.text)
 	}
 }
 

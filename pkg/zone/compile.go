@@ -35,6 +35,7 @@ const (
 	recSteer                // steered
 	recCNAME                // has a CNAME: the directory has a default
 	recData                 // has records
+	recAboveDS              // the apex of a zone whose DS records are in another zone's hands, loaded too
 )
 
 // Offsets in a record.
@@ -248,6 +249,7 @@ func (c *compiler) name(z *zoneData, id uint32) {
 	}
 	if id == 0 && z.parent != nil {
 		c.setEntry(dns.TypeDS, z.above)
+		flags |= recAboveDS
 	}
 	var steer *steerEnd
 	if f&flagSteer != 0 {
@@ -372,7 +374,8 @@ func (c *compiler) delegatedDS(z *zoneData, id uint32) uint32 {
 	return c.piece()
 }
 
-// aboveDS compiles the answer of a zone for DS at the apex of a loaded zone below it.
+// aboveDS compiles the answer of a zone for DS at the apex of a loaded zone below it. A CNAME there, where a delegation should
+// be, is not followed.
 func (c *compiler) aboveDS(z, child *zoneData) uint32 {
 	id := z.tree.find(child.origin)
 	switch f := z.flags[id]; {

@@ -111,9 +111,9 @@ func (z *zoneData) index() {
 			group = z.normalize(group)
 		}
 		z.start[id] = kept
-		kept += uint32(copy(z.order[kept:], group))
+		kept += uint32(copy(z.order[kept:], group)) // over group itself, perhaps
 		z.wild[id] = none
-		z.inherit(id, group)
+		z.inherit(id, z.order[z.start[id]:kept])
 	}
 	z.start[n] = kept
 	z.order = z.order[:kept]
@@ -134,10 +134,6 @@ func (z *zoneData) normalize(group []uint32) []uint32 {
 					seen[z.canonical(&z.recs[k])] = struct{}{}
 				}
 			}
-			if z.known(r, out[kept:], seen) {
-				z.warnf(z.place(r), "%s stands twice with the same data; one is dropped", z.describe(r))
-				continue
-			}
 			if r.ttl != first.ttl {
 				low := min(r.ttl, first.ttl)
 				z.warnf(z.place(r), "%s has TTL %d, others of its set have %d; all get %d", z.describe(r), r.ttl, first.ttl, low)
@@ -145,6 +141,10 @@ func (z *zoneData) normalize(group []uint32) []uint32 {
 					z.recs[k].ttl = low
 				}
 				r.ttl = low
+			}
+			if z.known(r, out[kept:], seen) {
+				z.warnf(z.place(r), "%s stands twice with the same data; one is dropped", z.describe(r))
+				continue
 			}
 			out = append(out, group[i])
 		}

@@ -2,6 +2,7 @@ package zone
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/miekg/dns"
 )
@@ -95,12 +96,18 @@ func lead(out []byte, n, at int) {
 }
 
 // redirect answers a question below a DNAME: the DNAME, the CNAME that it makes with the same TTL, and then what there is for
-// the CNAME's target in the same zone, perhaps another DNAME (RFC 6672 section 3.2).
+// the CNAME's target in the same zone, perhaps another DNAME (RFC 6672 section 3.2). A DNAME that comes again is a loop: the
+// answer ends there.
 func (a *answer) redirect(msg, qname []byte, rec uint32, qtype uint16, firstLink bool) []byte {
 	var buf [nameMax]byte // the folded name to answer for
 	name := buf[:copy(buf[:], qname)]
+	var used [chainMax]uint32
 	firstEnd := 0
-	for range chainMax {
+	for i := range used {
+		if slices.Contains(used[:i], rec) {
+			return msg
+		}
+		used[i] = rec
 		var ok bool
 		if msg, name, ok = a.rename(msg, &buf, name, rec); !ok {
 			return msg
@@ -108,15 +115,18 @@ func (a *answer) redirect(msg, qname []byte, rec uint32, qtype uint16, firstLink
 		if firstEnd == 0 {
 			firstEnd = len(msg)
 		}
-		if qtype == dns.TypeCNAME || isMinimal(qtype) {
+		if qtype == dns.TypeCNAME {
 			return msg
 		}
 		var kind matchKind
-		if rec, kind = a.s.lookup(name, labelCount(name)); kind == matchOutside || a.s.zoneOf(rec) != a.reply.Zone {
+		if rec, kind = a.s.lookup(name, labelCount(name), a.s.hasher.hash(name)); kind == matchOutside || a.s.zoneOf(rec) != a.reply.Zone {
 			return msg
 		}
 		if kind == matchDNAME {
 			continue
+		}
+		if qtype == dns.TypeDS && kind == matchName && a.s.flags(rec)&recAboveDS != 0 {
+			return a.negative(msg) // the answer stays within the zone
 		}
 		msg = a.finish(msg, rec, kind, qtype, false)
 		if firstLink && a.reply.Kind == Steered {

@@ -216,7 +216,7 @@ func (r *reader) include(s *scanner, args []token, sc scope) {
 func (r *reader) parseName(s *scanner, t token, sc *scope) ([]byte, bool) {
 	name, err := appendName(nil, t.text, sc.origin)
 	if err != nil {
-		r.z.errorf(s.place(t), "%q is no domain name: %v", t.text, err)
+		r.z.errorf(s.place(t), "%s is no domain name: %v", quote(t.text), err)
 		return nil, false
 	}
 	return name, true
@@ -226,7 +226,7 @@ func (r *reader) parseName(s *scanner, t token, sc *scope) ([]byte, bool) {
 func (r *reader) parseTTL(s *scanner, t token) (uint32, bool) {
 	ttl, ok := ttlValue(t.text)
 	if !ok {
-		r.z.errorf(s.place(t), "%q is no TTL: write seconds, or numbers with units as in 1h30m", t.text)
+		r.z.errorf(s.place(t), "%s is no TTL: write seconds, or numbers with units as in 1h30m", quote(t.text))
 		return 0, false
 	}
 	if ttl > ttlMax {
@@ -282,7 +282,7 @@ func (r *reader) entry(s *scanner, sc *scope) {
 	if !s.blank {
 		name, err := appendName(r.name[:0], fields[0].text, sc.origin)
 		if err != nil {
-			r.z.errorf(s.place(fields[0]), "owner %q is no domain name: %v", fields[0].text, err)
+			r.z.errorf(s.place(fields[0]), "owner %s is no domain name: %v", quote(fields[0].text), err)
 			sc.owner = nil
 			return
 		}
@@ -335,7 +335,7 @@ func (r *reader) record(s *scanner, sc *scope, fields []token, at source.Place) 
 	typ, ok := typeByText(fields[0].text)
 	switch {
 	case !ok:
-		r.z.errorf(s.place(fields[0]), "%q is no record type; an unknown one is written as TYPE123", fields[0].text)
+		r.z.errorf(s.place(fields[0]), "%s is no record type%s", quote(fields[0].text), typeHint(fields[0].text))
 		return
 	case isMetaType(typ):
 		r.z.errorf(s.place(fields[0]), "type %s may be asked for but cannot stand in a zone", fields[0].text)
@@ -411,23 +411,20 @@ func (r *reader) data(s *scanner, sc *scope, typ uint16, fields []token) ([]byte
 	if typ == typeSTEER {
 		return r.steer(s, fields)
 	}
-	if i, text := longString(typ, args); i >= 0 {
-		r.z.errorf(s.place(args[i]), "%s", text)
+	if i, text := checkTokens(typ, args); i >= 0 {
+		r.z.errorf(s.place(args[i]), "%s %s: %s: %s", nameText(sc.owner), fields[0].text, quote(args[i].text), text)
 		return nil, false
 	}
 	data, err := r.rd.parse(fields[0].text, args, sc.originText)
 	if err != nil {
-		at, text := s.place(fields[0]), ""
-		switch {
-		case err.token < len(args):
-			at, text = s.place(args[err.token]), fmt.Sprintf(" %q", args[err.token].text)
-		case len(args) > 0:
-			at, text = s.place(args[len(args)-1]), fmt.Sprintf(" behind %q", args[len(args)-1].text)
+		at := fields[0]
+		if err.token >= 0 && len(args) > 0 {
+			at = args[min(err.token, len(args)-1)]
 		}
-		r.z.errorf(at, "rdata of %s %s is wrong at%s: %s", nameText(sc.owner), fields[0].text, text, err.text)
+		r.z.errorf(s.place(at), "%s", explainRdata(nameText(sc.owner), fields, err))
 		return nil, false
 	}
-	if problem := checkRdata(typ, data); problem != "" {
+	if problem := checkRdata(typ, args, data); problem != "" {
 		r.z.errorf(s.place(fields[0]), "%s %s: %s", nameText(sc.owner), fields[0].text, problem)
 		return nil, false
 	}
@@ -444,10 +441,10 @@ func (r *reader) steer(s *scanner, fields []token) ([]byte, bool) {
 	name := bytes.TrimSuffix(bytes.TrimPrefix(args[0].text, []byte{'"'}), []byte{'"'})
 	switch {
 	case len(args) > 1:
-		r.z.errorf(s.place(args[1]), "STEER names one policy; %q is too many", args[1].text)
+		r.z.errorf(s.place(args[1]), "STEER names one policy; %s is too many", quote(args[1].text))
 		return nil, false
 	case len(name) == 0 || len(name) > stringMax || bytes.ContainsAny(name, "\\\""):
-		r.z.errorf(s.place(args[0]), "%s is no policy name", args[0].text)
+		r.z.errorf(s.place(args[0]), "%s is no policy name", quote(args[0].text))
 		return nil, false
 	}
 	return name, true

@@ -18,6 +18,7 @@ type rdataParser struct {
 	origin string // that zp knows
 	line   []byte // what zp reads
 	pos    int    // how far it has read
+	start  int    // where the entry begins in line
 	cols   []int  // by token: where its text begins in the last line of line, from 1
 	buf    []byte // wire form of one record
 }
@@ -34,7 +35,7 @@ func (p *rdataParser) ReadByte() (byte, error) {
 // Read is never called: the parser reads bytes where it can.
 func (p *rdataParser) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// rdataError is what is wrong with an entry's rdata, and the token where it shows; len(tokens) is behind the last.
+// rdataError is what is wrong with an entry's rdata, and the token where it shows: len(tokens) behind the last, -1 anywhere.
 type rdataError struct {
 	token int
 	text  string
@@ -57,13 +58,13 @@ func (p *rdataParser) parse(typeToken []byte, tokens []token, origin string) ([]
 		p.line = append(append(append(p.line, "$ORIGIN "...), origin...), '\n')
 		p.origin = origin
 	}
-	start := len(p.line)
+	p.start = len(p.line)
 	p.line = append(append(p.line, ". 0 IN "...), typeToken...)
 	for i, t := range tokens {
 		if t.spaced || i == 0 {
 			p.line = append(p.line, ' ')
 		}
-		p.cols = append(p.cols, len(p.line)-start+1)
+		p.cols = append(p.cols, len(p.line)-p.start+1)
 		p.line = append(p.line, t.text...)
 	}
 	p.line = append(p.line, '\n')
@@ -79,7 +80,7 @@ func (p *rdataParser) parse(typeToken []byte, tokens []token, origin string) ([]
 	}
 	end, err := dns.PackRR(rr, p.buf, 0, nil, false)
 	if err != nil {
-		return nil, &rdataError{0, strings.TrimPrefix(err.Error(), "dns: ")}
+		return nil, &rdataError{-1, strings.TrimPrefix(err.Error(), "dns: ")}
 	}
 	return p.buf[ownerLen:end], nil
 }
@@ -112,11 +113,13 @@ func (p *rdataParser) explain(err error) *rdataError {
 		_, column, _ := strings.Cut(text[i+len(" at line: "):], ":")
 		if col, convErr := strconv.Atoi(column); convErr == nil {
 			out.token = p.tokenAt(col)
+			if col >= len(p.line)-p.start { // it read the newline
+				out.token = len(p.cols)
+			}
 		}
 		text = text[:i]
 	}
-	text, _, _ = strings.Cut(text, `: "`)
-	out.text = text
+	out.text, _, _ = strings.Cut(text, `: "`)
 	return out
 }
 

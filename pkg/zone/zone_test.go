@@ -47,7 +47,7 @@ func loadZones(t testing.TB, files map[string]string) *zone.Set {
 func findingLines(dir string, found source.Findings) string {
 	var b strings.Builder
 	for _, f := range found {
-		b.WriteString(strings.TrimPrefix(f.String(), dir+"/") + "\n")
+		b.WriteString(strings.TrimPrefix(strings.TrimPrefix(f.String(), dir+"/"), dir) + "\n")
 	}
 	return b.String()
 }

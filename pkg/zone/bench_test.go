@@ -1,0 +1,197 @@
+package zone_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"geodns/pkg/zone"
+)
+
+// benchZone is a zone of n hosts, with a delegation, a wildcard, a chain, a DNAME and a steered name.
+func benchZone(n int) string {
+	var b strings.Builder
+	b.WriteString("$TTL 300\n@ SOA ns hostmaster 1 2 3 4 5\n NS ns\nns A 192.0.2.53\nsub NS ns.sub\nns.sub A 192.0.2.54\n*.wild A 192.0.2.1\n" +
+		"one CNAME two\ntwo CNAME host-0\nold DNAME ns\nsteered STEER www\ntosteered CNAME steered\n")
+	for i := range n {
+		fmt.Fprintf(&b, "host-%d A 192.%d.%d.%d\n", i, i>>16&255, i>>8&255, i&255)
+	}
+	return b.String()
+}
+
+// query is a packed question with what Answer wants beside it.
+type query struct {
+	msg    []byte
+	name   []byte
+	labels int
+	qtype  uint16
+}
+
+func newQuery(t testing.TB, name string, qtype uint16) query {
+	t.Helper()
+	wire := wireName(t, name)
+	msg := append(make([]byte, 12, 1232), wire...)
+	msg = binary.BigEndian.AppendUint16(msg, qtype)
+	return query{append(msg, 0, 1), wire, dns.CountLabel(name), qtype}
+}
+
+// cases are the kinds of answers.
+func cases(t testing.TB) map[string]query {
+	t.Helper()
+	return map[string]query{
+		"hit":      newQuery(t, "host-7.example.com.", dns.TypeA),
+		"nodata":   newQuery(t, "host-7.example.com.", dns.TypeAAAA),
+		"nxdomain": newQuery(t, "nope.example.com.", dns.TypeA),
+		"deep":     newQuery(t, strings.Repeat("a.", 110)+"nope.example.com.", dns.TypeA),
+		"referral": newQuery(t, "www.sub.example.com.", dns.TypeA),
+		"wildcard": newQuery(t, "x.y.wild.example.com.", dns.TypeA),
+		"chain":    newQuery(t, "one.example.com.", dns.TypeA),
+		"dname":    newQuery(t, "x.old.example.com.", dns.TypeA),
+		"steered":  newQuery(t, "steered.example.com.", dns.TypeA),
+		"any":      newQuery(t, "host-7.example.com.", dns.TypeANY),
+		"outside":  newQuery(t, "www.example.org.", dns.TypeA),
+	}
+}
+
+// TestAnswerAllocates checks that no answer allocates, whatever its kind.
+func TestAnswerAllocates(t *testing.T) { //nolint:paralleltest // AllocsPerRun counts those of all goroutines
+	set := loadZones(t, map[string]string{"example.com.zone": benchZone(1000)})
+	for name, q := range cases(t) {
+		for _, limit := range []int{1232, 60} {
+			if n := testing.AllocsPerRun(100, func() { set.Answer(q.msg, q.name, q.labels, q.qtype, limit, true) }); n != 0 {
+				t.Errorf("%s, limit %d: %v allocations", name, limit, n)
+			}
+		}
+	}
+	q := cases(t)["steered"]
+	n := testing.AllocsPerRun(100, func() {
+		msg, r := set.Answer(q.msg, q.name, q.labels, q.qtype, 1232, false)
+		other := r
+		set.NoData(msg, &r, len(q.name), 1232)
+		set.AppendANY(msg, &other, len(q.name), 1232)
+	})
+	if n != 0 {
+		t.Errorf("steered: %v allocations", n)
+	}
+}
+
+// BenchmarkAnswer measures one answer of each kind, again and again: all in the caches.
+func BenchmarkAnswer(b *testing.B) {
+	for _, n := range []int{1000, 100000} {
+		set := loadZones(b, map[string]string{"example.com.zone": benchZone(n)})
+		for name, q := range cases(b) {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					set.Answer(q.msg, q.name, q.labels, q.qtype, 1232, false)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkAnswerRandom measures answers for random names, which lie in memory one behind the other, written into the same few
+// messages as a server's are.
+func BenchmarkAnswerRandom(b *testing.B) {
+	for _, n := range []int{1000, 100000, 1000000} {
+		set := loadZones(b, map[string]string{"example.com.zone": benchZone(n)})
+		for kind, format := range map[string]string{"hit": "host-%d.example.com.", "nxdomain": "nope-%d.example.com."} {
+			b.Run(fmt.Sprintf("%s/%d", kind, n), func(b *testing.B) {
+				names := makeNames(b, format, n)
+				msgs := make([][]byte, 32)
+				for i := range msgs {
+					msgs[i] = make([]byte, 64, 1232)
+				}
+				b.ResetTimer()
+				for i := range b.N {
+					at := names[i%count*stride:][:stride]
+					name := at[1 : 1+at[0]]
+					set.Answer(msgs[i&31][:16+len(name)], name, 3, dns.TypeA, 1232, false)
+				}
+			})
+			b.Run(fmt.Sprintf("staged/%s/%d", kind, n), func(b *testing.B) {
+				stagedAnswers(b, set, makeNames(b, format, n))
+			})
+		}
+	}
+}
+
+// stride is the room of a name in makeNames, count how many they are.
+const (
+	stride = 64
+	count  = 1 << 18
+)
+
+// makeNames makes random names, each behind its length.
+func makeNames(b *testing.B, format string, n int) []byte {
+	b.Helper()
+	rnd := rand.New(rand.NewPCG(1, 1))
+	names := make([]byte, count*stride)
+	for i := range count {
+		name := wireName(b, fmt.Sprintf(format, rnd.IntN(n)))
+		names[i*stride] = byte(len(name))
+		copy(names[i*stride+1:], name)
+	}
+	return names
+}
+
+// stagedAnswers answers in batches of 32, in stages.
+func stagedAnswers(b *testing.B, set *zone.Set, names []byte) {
+	b.Helper()
+	var hashes [32]uint64
+	var refs [32]uint32
+	msgs := make([][]byte, 32)
+	for i := range msgs {
+		msgs[i] = make([]byte, 64, 1232)
+	}
+	b.ResetTimer()
+	sum := byte(0)
+	for i := 0; i < b.N; i += 32 {
+		batch := names[i%count*stride:][:32*stride]
+		for j := range hashes {
+			at := batch[j*stride:][:stride]
+			hashes[j] = set.Hash(at[1 : 1+at[0]])
+		}
+		for j, h := range hashes {
+			refs[j] = set.Slot(h)
+		}
+		for _, r := range refs {
+			sum += set.Record(r)
+		}
+		for j, h := range hashes {
+			at := batch[j*stride:][:stride]
+			name := at[1 : 1+at[0]]
+			set.AnswerHashed(msgs[j][:16+len(name)], name, 3, h, dns.TypeA, 1232, false)
+		}
+	}
+	runtime.KeepAlive(sum)
+}
+
+// BenchmarkLoad measures the loading of a zone of addresses, and the memory that is in use afterwards.
+func BenchmarkLoad(b *testing.B) {
+	for _, n := range []int{100000, 1000000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			dir := writeZones(b, map[string]string{"example.com.zone": benchZone(n)})
+			var set *zone.Set
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			for b.Loop() {
+				set, _ = zone.Load(dir, testSeed)
+			}
+			start := time.Now()
+			runtime.GC()
+			b.ReportMetric(float64(time.Since(start).Microseconds()), "gc-us")
+			runtime.ReadMemStats(&after)
+			b.ReportMetric(float64(set.Size())/float64(n), "B/record")
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(n), "heap-B/record")
+			runtime.KeepAlive(set)
+		})
+	}
+}
