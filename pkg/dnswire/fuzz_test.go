@@ -20,7 +20,8 @@ import (
 //   - It follows compression pointers in the question.
 //   - It takes ECS of family 0, with bits past the prefix (which it clears), with SCOPE set or octets missing; and a
 //     second ECS option. It takes cookies of any length.
-//   - It ends quietly where a message ends between two records, whatever the counts said.
+//   - It ends quietly where a message ends between two records, whatever the counts said, or within a question behind the
+//     name.
 //   - It reads the data of other records, and follows their owner names, so it refuses some that Parse steps over.
 func FuzzParse(f *testing.F) {
 	for _, c := range parseCases() {
@@ -104,8 +105,8 @@ func plain(m *dns.Msg, wire []byte) bool {
 	case 0, dns.TypeOPT, dns.TypeNXNAME, dns.TypeTKEY, dns.TypeTSIG:
 		return false
 	}
-	if n, _ := dnswire.NameLen(wire[dnswire.HeaderLen:]); n < 0 {
-		return false // compressed
+	if n, _ := dnswire.NameLen(wire[dnswire.HeaderLen:]); n < 0 || dnswire.HeaderLen+n+4 > len(wire) {
+		return false // compressed, or cut
 	}
 	opts := 0
 	for i, rr := range m.Extra {
