@@ -22,6 +22,7 @@ type ranking struct {
 	m       *matcher
 	c       *client
 	explain bool
+	pool    string // for explain: the pool at hand
 }
 
 // plan is the ordered tiers of a client under a rule: the rule's pool and its fallbacks ranked one behind the other,
@@ -32,9 +33,9 @@ func (l *layout) plan(rule int, c *client, explain bool) ranked {
 	var out ranked
 	for i, slot := range l.chains[rule] {
 		pool := r.rankPool(slot)
-		if i > 0 {
-			for t := range pool.why {
-				pool.why[t] = "fallback pool " + l.slots[slot].Name + "; " + pool.why[t]
+		for t := range pool.why {
+			if i > 0 {
+				pool.why[t] = "fallback " + pool.why[t]
 			}
 		}
 		out.tiers, out.why = append(out.tiers, pool.tiers...), append(out.why, pool.why...)
@@ -61,7 +62,8 @@ func (r *ranking) rankPool(slot int) ranked {
 	}
 	p := ranked{tiers: [][]uint16{all}}
 	if r.explain {
-		p.why = []string{"pool " + r.l.slots[slot].Name}
+		r.pool = "pool " + r.l.slots[slot].Name
+		p.why = []string{r.pool}
 	}
 	for _, k := range r.m.rule.Rank {
 		p = r.apply(k, p)
@@ -93,10 +95,10 @@ func (r *ranking) split(k Ranker, tier []uint16) ([][]uint16, []string) {
 		if !ok {
 			return r.whole(tier, "nearest: the client's place is not known")
 		}
-		return r.byValue(tier, k.Band, func(t *Target) float64 { return distance(from, pointOf(t.Region.Lat, t.Region.Lon)) },
+		return r.byValue(tier, k.Band, " km", func(t *Target) float64 { return distance(from, pointOf(t.Region.Lat, t.Region.Lon)) },
 			func(v float64) string { return fmt.Sprintf("nearest: %.0f km from %s", v, of) })
 	case RankCost:
-		return r.byValue(tier, k.Band, func(t *Target) float64 { return t.Region.Cost },
+		return r.byValue(tier, k.Band, "", func(t *Target) float64 { return t.Region.Cost },
 			func(v float64) string { return fmt.Sprintf("cost: %g", v) })
 	case RankListed:
 		return r.listed(tier)
@@ -132,7 +134,7 @@ const bandSlack = 1e-15
 
 // byValue orders a tier by a number, the least first: the best of what remains and all within band of it are one tier,
 // and so on.
-func (r *ranking) byValue(tier []uint16, band float64, value func(*Target) float64, text func(float64) string) (out [][]uint16, why []string) {
+func (r *ranking) byValue(tier []uint16, band float64, unit string, value func(*Target) float64, text func(float64) string) (out [][]uint16, why []string) {
 	type valued struct {
 		entry uint16
 		v     float64
@@ -161,7 +163,7 @@ func (r *ranking) byValue(tier []uint16, band float64, value func(*Target) float
 		if r.explain {
 			w := text(best)
 			if last := vs[i-1].v; last > best {
-				w += fmt.Sprintf(" and all within %g of it", band)
+				w += fmt.Sprintf(" and all within %g%s of it", band, unit)
 			}
 			why = append(why, w)
 		}
@@ -240,7 +242,7 @@ func (r *ranking) withPairs(p ranked) ranked {
 		pairs := slices.DeleteFunc(fresh(all), func(e uint16) bool { return !slices.Contains(paired, r.l.entries[e].Region) })
 		if len(pairs) > 0 {
 			slices.Sort(pairs)
-			add(pairs, "pair of "+strings.Join(r.regionNames(tier), ", "))
+			add(pairs, r.pool+"; pair of "+strings.Join(r.regionNames(tier), ", "))
 		}
 	}
 	return out

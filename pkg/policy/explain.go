@@ -95,6 +95,9 @@ func Explain(s Scene, q Question) (*Explanation, error) {
 	if !q.Client.IsValid() {
 		return nil, errors.New("a client address or prefix is needed, such as 192.0.2.1 or 198.51.100.0/24")
 	}
+	if q.Client.Bits() == 0 {
+		return nil, errors.New("a prefix of length 0 says nothing of the client (RFC 7871 section 7.1.2): give the address that the query comes from")
+	}
 	client := steering.ClientFrom(q.Client)
 	e := &Explanation{
 		Name: strings.TrimSuffix(q.Name, ".") + ".", Type: strings.ToUpper(q.Type), Client: client.Prefix().String(),
@@ -181,7 +184,7 @@ func (s Scene) plan(e *Explanation, id steering.PolicyID, client steering.Client
 	if tr.Long.IsValid() {
 		e.Cell = tr.Long.String() + " (an operator's subnet, longer than a cell)"
 	}
-	k := c.clientAt(client, tr)
+	k := c.clientAt(client)
 	e.Place = k.describe()
 	rule := l.ruleFor(&k)
 	e.Rule, e.RuleAt, e.RuleWhy = p.Rules[rule].Name, p.Rules[rule].Place.String(), ruleWhy(p, rule)
@@ -221,23 +224,17 @@ func (c *Compiled) targetOf(p *Policy, l *layout, tier []uint16, j int) string {
 	return ""
 }
 
-// clientAt is the kind of client that the compiler took for an address.
-func (c *Compiled) clientAt(client steering.Client, tr *steering.Trace) client {
-	if tr.Long.IsValid() {
-		for i := range c.cells.long {
-			if c.cells.long[i].prefix == tr.Long {
-				return c.cells.long[i].client
-			}
+// clientAt is the kind of client that the compiler takes an address for: of a long subnet that it is known to be in, also
+// where the plan is the same as around it, and the Table knows nothing of the subnet.
+func (c *Compiled) clientAt(at steering.Client) client {
+	known := max(at.Bits, cellWidth(at.V4)) // bits behind the known ones are zero
+	subnet := c.subnets.find(netip.PrefixFrom(at.Addr(), int(known)).Masked())
+	for i := range c.cells.long {
+		if c.cells.long[i].client.subnet == subnet {
+			return c.cells.long[i].client
 		}
 	}
-	a := client.Addr()
-	block := netip.PrefixFrom(a, int(cellWidth(client.V4))).Masked()
-	return clientIn(c, a, block)
-}
-
-// clientIn is the client of a block.
-func clientIn(c *Compiled, a netip.Addr, block netip.Prefix) client {
-	return client{place: c.networks.At(a), subnet: c.subnets.find(block)}
+	return client{place: c.networks.At(at.Addr()), subnet: subnet}
 }
 
 // result is what became of a target, the first pass's reason added where a later one answered.
@@ -351,6 +348,8 @@ func (s Scene) choice(e *Explanation, p *Policy, y steering.Type, d *steering.De
 		}
 	}
 	switch {
+	case tr.Pass == 3 && p.AllDown == ServeFirst:
+		e.ChoiceWhy = "the plan's first target that is not drained"
 	case candidates <= p.Answers:
 		e.ChoiceWhy = fmt.Sprintf("tier %d has no more candidates than `answers`, %d", tr.Tier+1, p.Answers)
 	case p.Pick == PickHash:
