@@ -146,90 +146,120 @@ func (p *Peer) wait(ctx context.Context, exited <-chan struct{}) error {
 	}
 }
 
-// Client is a TCP connection to a peer, for many queries. It is not safe for concurrent use.
+// Client asks a peer many questions. It is not safe for concurrent use.
 type Client struct {
 	peer *Peer
-	conn *dns.Conn
+	udp  *dns.Conn
+	tcp  *dns.Conn // opened when needed
 }
 
 // Dial makes a client, closed when the test ends.
 func (p *Peer) Dial(t testing.TB) *Client {
 	t.Helper()
-	c := &Client{peer: p}
-	t.Cleanup(c.close)
+	conn, err := dns.DialTimeout("udp", p.Addr, peerStop)
+	if err != nil {
+		t.Fatalf("dialing %s: %v", p.Name, err)
+	}
+	conn.UDPSize = ednsSize
+	c := &Client{peer: p, udp: conn}
+	t.Cleanup(func() {
+		_ = conn.Close() // nothing is left to be said on it
+		c.closeTCP()
+	})
 	return c
 }
 
-func (c *Client) close() {
-	if c.conn != nil {
-		_ = c.conn.Close() // nothing is left to be said on it
-		c.conn = nil
+// closeTCP closes the TCP connection; the next question opens another.
+func (c *Client) closeTCP() {
+	if c.tcp != nil {
+		_ = c.tcp.Close() // nothing is left to be said on it
+		c.tcp = nil
 	}
 }
 
-// askBatch is how many queries stand on the connection at once: few enough that neither side fills the other's buffers.
-const askBatch = 64
+const (
+	// askBatch is how many queries are under way at once: few enough for the socket's buffer.
+	askBatch = 32
+	// ednsSize is the size of answers over UDP that the client takes.
+	ednsSize = 4096
+	// udpWait is how long to wait for the answers of a batch before the missing ones are asked for over TCP.
+	udpWait = 2 * time.Second
+)
 
-// Ask sends queries and gives their answers, in the order of the queries. Their ids are set.
+// Ask sends queries and gives their answers, in the order of the queries: over UDP, and over TCP those that are truncated or get
+// lost. It sets the queries' ids and adds EDNS to them; the answers' OPT is taken away.
 func (c *Client) Ask(queries []*dns.Msg) ([]*dns.Msg, error) {
-	answers := make([]*dns.Msg, 0, len(queries))
+	all := make([]*dns.Msg, 0, len(queries))
 	for batch := range slices.Chunk(queries, askBatch) {
-		got, err := c.askBatch(batch)
-		if err != nil { // the peer may have closed the connection after so many queries
-			got, err = c.askBatch(batch)
+		answers, err := c.askUDP(batch)
+		for i := 0; i < len(batch) && err == nil; i++ {
+			if answers[i] == nil || answers[i].Truncated {
+				answers[i], err = c.askTCP(batch[i])
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("asking %s for %s: %w", c.peer.Name, batch[0].Question[0].String(), err)
 		}
-		answers = append(answers, got...)
-	}
-	return answers, nil
-}
-
-// askBatch sends queries in one go and reads their answers, which may come in any order (RFC 7766 section 7).
-func (c *Client) askBatch(queries []*dns.Msg) ([]*dns.Msg, error) {
-	if c.conn == nil {
-		conn, err := dns.DialTimeout("tcp", c.peer.Addr, peerStop)
-		if err != nil {
-			return nil, err
+		for _, m := range answers {
+			m.Extra = slices.DeleteFunc(m.Extra, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeOPT })
 		}
-		c.conn = conn
+		all = append(all, answers...)
 	}
-	answers, err := c.exchange(queries)
-	if err != nil {
-		c.close()
-	}
-	return answers, err
+	return all, nil
 }
 
-func (c *Client) exchange(queries []*dns.Msg) ([]*dns.Msg, error) {
-	var out []byte
+// askUDP sends queries and gives the answers that come, nil for those that do not.
+func (c *Client) askUDP(queries []*dns.Msg) ([]*dns.Msg, error) {
 	for i, q := range queries {
 		q.Id = uint16(i)
-		wire, err := q.Pack()
-		if err != nil {
+		q.SetEdns0(ednsSize, false)
+		if err := c.udp.WriteMsg(q); err != nil {
 			return nil, err
 		}
-		out = append(append(out, byte(len(wire)>>8), byte(len(wire))), wire...)
 	}
-	if err := c.conn.SetDeadline(time.Now().Add(peerStop)); err != nil {
-		return nil, err
-	}
-	if _, err := c.conn.Conn.Write(out); err != nil {
+	if err := c.udp.SetReadDeadline(time.Now().Add(udpWait)); err != nil {
 		return nil, err
 	}
 	answers := make([]*dns.Msg, len(queries))
-	for range queries {
-		m, err := c.conn.ReadMsg()
+	for left := len(queries); left > 0; {
+		m, err := c.udp.ReadMsg()
+		if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
-		if int(m.Id) >= len(queries) || answers[m.Id] != nil {
-			return nil, fmt.Errorf("id %d was not asked", m.Id)
+		i := int(m.Id)
+		if i < len(queries) && answers[i] == nil && len(m.Question) == 1 && m.Question[0] == queries[i].Question[0] { // else it is late
+			answers[i] = m
+			left--
 		}
-		answers[m.Id] = m
 	}
 	return answers, nil
+}
+
+// askTCP sends one query. A connection that the peer closed is opened again.
+func (c *Client) askTCP(q *dns.Msg) (*dns.Msg, error) {
+	var err error
+	for range 2 {
+		if c.tcp == nil {
+			if c.tcp, err = dns.DialTimeout("tcp", c.peer.Addr, peerStop); err != nil {
+				c.tcp = nil
+				return nil, err
+			}
+		}
+		if err = c.tcp.SetDeadline(time.Now().Add(peerStop)); err == nil {
+			err = c.tcp.WriteMsg(q)
+		}
+		var m *dns.Msg
+		if err == nil {
+			if m, err = c.tcp.ReadMsg(); err == nil {
+				return m, nil
+			}
+		}
+		c.closeTCP()
+	}
+	return nil, err
 }
 
 // freePort gives a port of loopback that is free on UDP and TCP.

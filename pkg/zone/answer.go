@@ -10,11 +10,11 @@ import (
 type Kind uint8
 
 const (
-	// Outside: no zone holds the name; nothing was appended.
+	// Outside means that no zone holds the name; nothing was appended.
 	Outside Kind = iota
-	// Answered: the answer was appended, or TC is set.
+	// Answered means that the answer was appended, or TC is set.
 	Answered
-	// Steered: a policy decides. Links of a CNAME chain may have been appended.
+	// Steered means that a policy decides. Links of a CNAME chain may have been appended.
 	Steered
 )
 
@@ -31,10 +31,8 @@ type Reply struct {
 	Zone  uint32 // index into Zones, unless Outside
 }
 
-// anyTTL is the TTL of the HINFO that stands for ANY: an hour, long enough to be worth caching (RFC 8482 section 4.2).
-const anyTTL = 3600
-
-// minimalHINFO is the RR that answers ANY, without its owner: HINFO "RFC8482" "" (RFC 8482 section 4.2).
+// minimalHINFO is the RR that answers ANY, without its owner: HINFO "RFC8482" "", with a TTL of an hour, long enough to be worth
+// caching (RFC 8482 section 4.2).
 const minimalHINFO = "\x00\x0d\x00\x01" + "\x00\x00\x0e\x10" + "\x00\x09\x07RFC8482\x00"
 
 // pointerMask marks a compression pointer.

@@ -16,7 +16,7 @@ import (
 	"geodns/pkg/zone"
 )
 
-var update = flag.Bool("update", false, "rewrite the expected parts of testdata; review the diff") //nolint:gochecknoglobals // a test flag
+var update = flag.Bool("update", false, "rewrite the expected parts of testdata; review the diff")
 
 // TestAnswers runs testdata/answers: zone files, then a file "answers" of questions and what they must give. A question is
 // a line "? name type [limit N] [ecs]".

@@ -75,6 +75,7 @@ func (z *zoneData) step(c *chain, name []byte) []byte {
 		case hitCut:
 			c.end = endReferral
 			return name
+		case hitDNAME:
 		}
 		if len(c.links) >= chainMax || slices.Contains(c.dnames, id) {
 			c.end = endStop

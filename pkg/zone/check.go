@@ -48,6 +48,9 @@ func (z *zoneData) checkApex() {
 	if z.set(0, dns.TypeNS) == nil && !z.partial {
 		z.errorf(at, "zone %s has no NS record at its apex", z.text)
 	}
+	if sig := z.set(0, dns.TypeRRSIG); sig != nil {
+		z.warnf(z.place(z.first(sig)), "zone %s is signed, but answers carry no signatures; resolvers that validate will refuse them", z.text)
+	}
 	if ds := z.set(0, dns.TypeDS); ds != nil {
 		z.errorf(z.place(z.first(ds)), "DS records of %s belong into its parent zone, which is the one that is asked for them", z.text)
 	}

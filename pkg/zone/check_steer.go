@@ -86,7 +86,7 @@ func (all *zones) checkSteeredNS(z *zoneData, r *record) {
 // checkHints refuses address hints at a steered name, in an HTTPS or SVCB record there or for it: clients would take them
 // for what STEER decides.
 func (all *zones) checkHints(z *zoneData, r *record) {
-	_, host, params, _ := parseSVCB(z.data(r))
+	host, params, _ := parseSVCB(z.data(r))
 	hint := ""
 	for _, p := range params {
 		if p.key == svcIPv4Hint || p.key == svcIPv6Hint {

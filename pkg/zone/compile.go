@@ -317,6 +317,10 @@ func (c *compiler) referral(z *zoneData, cut uint32) uint32 {
 	c.enc.begin(z.tree.name(cut), true)
 	c.enc.flags = 0
 	c.delegation(z, cut)
+	if !c.enc.fits() {
+		c.tooBig(z, z.first(z.set(cut, dns.TypeNS)))
+		return 0
+	}
 	return c.piece()
 }
 
@@ -341,11 +345,12 @@ func (c *compiler) delegation(z *zoneData, cut uint32) {
 	}
 	c.enc.require()
 	for _, host := range far {
+		mark := c.enc.mark()
 		c.addresses(z, host)
-	}
-	if !c.enc.fits() {
-		c.enc.buf = c.enc.buf[:c.enc.required]
-		c.enc.count[sectionAdditional] = c.enc.reqExtra
+		if !c.enc.fits() {
+			c.enc.rewind(mark)
+			return
+		}
 	}
 }
 
@@ -371,6 +376,10 @@ func (c *compiler) delegatedDS(z *zoneData, id uint32) uint32 {
 	}
 	c.enc.begin(z.tree.name(id), true)
 	c.answers(z, nil, set)
+	if !c.enc.fits() {
+		c.tooBig(z, z.first(set))
+		return 0
+	}
 	return c.piece()
 }
 

@@ -12,7 +12,7 @@ import (
 //   - to the question's name, C00C: never changed while the question is at offset 12;
 //   - to a suffix of it (list suffix), and into the piece itself (list self): they move by as much as the name is longer.
 //
-// A piece may also follow a name that stands elsewhere in the message, whole: the target of a synthesised CNAME. Then the
+// A piece may also follow a name that stands elsewhere in the message, whole: the target of a synthesized CNAME. Then the
 // first lead records get a pointer to that name as their owner, and the two lists move by different distances.
 //
 // Layout, in little-endian order, aligned to 4:
@@ -197,6 +197,22 @@ func (e *encoder) record(section int, r rr) {
 
 // require marks that all records so far must fit into a message, while those to come need not.
 func (e *encoder) require() { e.required, e.reqExtra = len(e.buf), e.count[sectionAdditional] }
+
+// encMark is a state of an encoder to go back to.
+type encMark struct {
+	buf, extra, suffix, self int
+}
+
+// mark notes how far the piece is, and rewind takes away the additional records since, behind which nothing more is to come: names
+// in them may still be known.
+func (e *encoder) mark() encMark {
+	return encMark{len(e.buf), e.count[sectionAdditional], len(e.suffix), len(e.self)}
+}
+
+func (e *encoder) rewind(m encMark) {
+	e.buf, e.count[sectionAdditional] = e.buf[:m.buf], m.extra
+	e.suffix, e.self = e.suffix[:m.suffix], e.self[:m.self]
+}
 
 // fits says whether the piece fits into a message at all, with any question.
 func (e *encoder) fits() bool { return len(e.buf) <= msgMax-questionAt-nameMax-questionFS }

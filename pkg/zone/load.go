@@ -28,7 +28,7 @@ func Load(dir string, seed uint64) (*Set, source.Findings) {
 		found.Errorf(source.WholeFile(dir), "opening the zones folder: %v", pathCause(err))
 		return nil, found
 	}
-	defer root.Close() //nolint:errcheck // opened to read
+	defer root.Close()
 	h := newHasher(seed)
 	files := findFiles(root, &found)
 	zones := make([]*zoneData, len(files))
@@ -51,6 +51,9 @@ func Load(dir string, seed uint64) (*Set, source.Findings) {
 		}
 	}
 	for _, z := range zones {
+		if more := z.errors - z.fs.Errors(); more > 0 {
+			z.fs.Errorf(source.WholeFile(z.file), "%d more errors are not shown", more)
+		}
 		found = append(found, z.fs...)
 	}
 	for i := range found {

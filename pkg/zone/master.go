@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -78,7 +79,7 @@ func readFile(root *os.Root, name string) ([]byte, error) {
 	if err != nil {
 		return nil, pathCause(err)
 	}
-	defer f.Close() //nolint:errcheck // opened to read
+	defer f.Close()
 	src := make([]byte, 0, info.Size()+1)
 	buf := bytes.NewBuffer(src)
 	if _, err := io.Copy(buf, io.LimitReader(f, fileMax+1)); err != nil {
@@ -198,11 +199,9 @@ func (r *reader) include(s *scanner, args []token, sc scope) {
 		r.z.errorf(at, "$INCLUDE %s: the zone includes more than %d files", args[0].text, includesMax)
 		return
 	}
-	for _, f := range r.open {
-		if f == name {
-			r.z.errorf(at, "$INCLUDE %s: the file is being read already, it would include itself", args[0].text)
-			return
-		}
+	if slices.Contains(r.open, name) {
+		r.z.errorf(at, "$INCLUDE %s: the file is being read already, it would include itself", args[0].text)
+		return
 	}
 	src, err := readFile(r.root, name)
 	if err != nil {
@@ -453,8 +452,8 @@ func (r *reader) steer(s *scanner, fields []token) ([]byte, bool) {
 // add keeps a record. Its owner is the scope's.
 func (r *reader) add(sc *scope, rec record, data []byte, at source.Place) {
 	z := r.z
-	if len(z.rdata)+len(data) > rdataArenaMax {
-		z.errorf(at, "the zone's data is larger than %d bytes", rdataArenaMax)
+	if len(z.rdata)+len(data) > rdataArenaMax || len(z.tree.arena) > namesArenaMax || len(z.recs) >= recordsMax {
+		z.errorf(at, "the zone is too large: it has more than %d records, or names or data of more than 4 GB", recordsMax)
 		return
 	}
 	if r.lastOwner == nil || !bytes.Equal(r.lastOwner, sc.owner) {

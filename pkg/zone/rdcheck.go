@@ -249,32 +249,32 @@ type svcParam struct {
 }
 
 // parseSVCB splits the rdata of SVCB or HTTPS. The target is not folded. It is false if the form is broken.
-func parseSVCB(data []byte) (priority uint16, target []byte, params []svcParam, ok bool) {
+func parseSVCB(data []byte) (target []byte, params []svcParam, ok bool) {
 	if len(data) < 3 {
-		return 0, nil, nil, false
+		return nil, nil, false
 	}
 	n := wholeName(data[2:])
 	if n == 0 {
-		return 0, nil, nil, false
+		return nil, nil, false
 	}
-	priority, target = binary.BigEndian.Uint16(data), data[2:2+n]
+	target = data[2 : 2+n]
 	for data = data[2+n:]; len(data) > 0; {
 		if len(data) < 4 {
-			return 0, nil, nil, false
+			return nil, nil, false
 		}
 		key, size := binary.BigEndian.Uint16(data), int(binary.BigEndian.Uint16(data[2:]))
 		if len(data) < 4+size {
-			return 0, nil, nil, false
+			return nil, nil, false
 		}
 		params = append(params, svcParam{key, data[4 : 4+size]})
 		data = data[4+size:]
 	}
-	return priority, target, params, true
+	return target, params, true
 }
 
 // checkSVCB checks what RFC 9460 sections 2.2, 7 and 8 ask of the parameters.
 func checkSVCB(data []byte) string {
-	_, _, params, ok := parseSVCB(data)
+	_, params, ok := parseSVCB(data)
 	if !ok {
 		return "the rdata is no SvcPriority, TargetName and SvcParams"
 	}
