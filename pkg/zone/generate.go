@@ -126,19 +126,20 @@ func modified(dst []byte, spec string, n int64) ([]byte, string) {
 	return dst, fmt.Sprintf("base %q is none of d, o, x, X, n, N", base)
 }
 
-// nibbles appends n's hexadecimal digits, lowest first, with dots between, to at least width characters.
+// nibbles appends n's hexadecimal digits, lowest first, with dots between, to width characters if there are fewer: with an even
+// width the last is a dot, as in BIND.
 func nibbles(dst []byte, n int64, width int, upper bool) []byte {
 	digits := "0123456789abcdef"
 	if upper {
 		digits = "0123456789ABCDEF"
 	}
-	start := len(dst)
-	for {
+	for first := true; first || n > 0 || width > 0; first = false {
 		dst = append(dst, digits[n&15])
 		n >>= 4
-		if n == 0 && len(dst)-start+1 >= width {
-			return dst
+		if width--; n > 0 || width > 0 {
+			dst = append(dst, '.')
+			width--
 		}
-		dst = append(dst, '.')
 	}
+	return dst
 }
