@@ -264,8 +264,11 @@ func exceptions() []exception {
 		{
 			why: "RFC 8482 section 4: a responder that receives an ANY query may answer with one RRset or an HINFO made for it",
 			holds: func(q question, ours, theirs *dns.Msg) bool {
-				return q.qtype == dns.TypeANY && len(ours.Answer) == 1 && ours.Answer[0].Header().Rrtype == dns.TypeHINFO &&
-					len(theirs.Answer) > 0 && ours.Rcode == theirs.Rcode && theirs.Authoritative
+				n := len(ours.Answer)
+				if q.qtype != dns.TypeANY || n == 0 || len(theirs.Answer) < n || ours.Rcode != theirs.Rcode || !theirs.Authoritative {
+					return false
+				}
+				return ours.Answer[n-1].Header().Rrtype == dns.TypeHINFO && slices.Equal(rrSet(ours.Answer[:n-1]), rrSet(theirs.Answer[:n-1]))
 			},
 		},
 		{

@@ -76,9 +76,13 @@ func (p *rdataParser) parse(typeToken []byte, tokens []token, origin string) ([]
 		return nil, p.explain(err)
 	}
 	if p.buf == nil {
-		p.buf = make([]byte, msgMax+nameMax+ownerLen)
+		p.buf = make([]byte, 1024) // most records; thousands of small zones need not clear 64 KB each
 	}
 	end, err := dns.PackRR(rr, p.buf, 0, nil, false)
+	if err != nil && len(p.buf) < ownerLen+msgMax {
+		p.buf = make([]byte, ownerLen+msgMax)
+		end, err = dns.PackRR(rr, p.buf, 0, nil, false)
+	}
 	if err != nil {
 		return nil, &rdataError{-1, strings.TrimPrefix(err.Error(), "dns: ")}
 	}
