@@ -57,6 +57,7 @@ type compiler struct {
 	fs    source.Findings
 	out   *Compiled
 	spec  steering.Spec
+	atlas *atlas
 	flats map[*Target]steering.TargetID // flattened twins of host-name targets
 	pools map[*Pool]uint32              // and of their pools, which would count each target twice otherwise
 }
@@ -70,6 +71,7 @@ func Compile(doc *Document, in Input) (*Compiled, source.Findings) {
 	layouts, layoutOf := groupLayouts(doc)
 	c.out.layouts, c.out.layoutOf = layouts, layoutOf
 	c.out.subnets = newSubnets(layouts, in.Networks)
+	c.atlas = newAtlas(doc, layouts)
 	c.classify()
 	for i, p := range doc.Policies {
 		c.addPolicy(p, layoutOf[i])

@@ -201,18 +201,28 @@ maps: [{name: m, areas: {default: ["*"], EU: [fra], NA: [iad], AS-JP: [nrt]}, su
 		return "policies: [{name: www, all_down: servfail, families: separate, rules: [" + rule + ", {name: unplaced, geos: [unknown], pool: web, fence: none}, {name: all, pool: web, fence: none}]}]\n"
 	}
 	for _, c := range []struct{ name, text, want string }{
-		{"a fence and a map that have no region in common", fenced("{name: part, geos: [EU], asns: [64500], pool: web, rank: [{map: m}], fence: [us]}"),
-			`rule "part" of policy "www" leaves clients in EU-DE nothing: no target there meets the fence [us]`},
+		{
+			"a fence and a map that have no region in common", fenced("{name: part, geos: [EU], asns: [64500], pool: web, rank: [{map: m}], fence: [us]}"),
+			`rule "part" of policy "www" leaves clients in EU-DE nothing: no target there meets the fence [us]`,
+		},
 		{"the same where there are no such clients", fenced("{name: part, geos: [EU], asns: [64999], pool: web, rank: [{map: m}], fence: [us]}"), ""},
-		{"an area of clients who have only an AS number", fenced("{name: part, asns: [64501], pool: web, rank: [{map: m}], fence: none}"),
-			`rule "part" of policy "www" leaves clients in AS-JP nothing: its map leads to no target of the pool`},
-		{"a long subnet", fenced("{name: part, geos: [unknown, EU], subnets: [192.88.99.0/24, 192.88.99.0/25], pool: web, rank: [{map: m}], fence: none}"),
-			`rule "part" of policy "www" leaves clients in no known place nothing: its map leads to no target of the pool`},
-		{"a long override", fenced("{name: part, geos: [NA], subnets: [10.9.0.0/16], pool: web, rank: [{map: m}], fence: [eu]}"),
-			`rule "part" of policy "www" leaves clients in NA-US nothing: no target there meets the fence [eu]`},
+		{
+			"an area of clients who have only an AS number", fenced("{name: part, asns: [64501], pool: web, rank: [{map: m}], fence: none}"),
+			`rule "part" of policy "www" leaves clients in AS-JP nothing: its map leads to no target of the pool`,
+		},
+		{
+			"a long subnet", fenced("{name: part, geos: [unknown, EU], subnets: [192.88.99.0/24, 192.88.99.0/25], pool: web, rank: [{map: m}], fence: none}"),
+			`rule "part" of policy "www" leaves clients in no known place nothing: its map leads to no target of the pool`,
+		},
+		{
+			"a long override", fenced("{name: part, geos: [NA], subnets: [10.9.0.0/16], pool: web, rank: [{map: m}], fence: [eu]}"),
+			`rule "part" of policy "www" leaves clients in NA-US nothing: no target there meets the fence [eu]`,
+		},
 		{"its place elsewhere is nobody's", fenced("{name: part, geos: [NA], subnets: [10.5.0.0/16], pool: web, rank: [{map: m}], fence: [eu]}"), ""},
-		{"types that depend on the client", policyFamilies("{name: part, asns: [64500], pool: mixed, rank: [{map: m}]}, {name: all, pool: mixed}"),
-			`rule "part" of policy "www" leaves some clients no target with an IPv6 address, which other clients have: what exists must not depend on the client`},
+		{
+			"types that depend on the client", policyFamilies("{name: part, asns: [64500], pool: mixed, rank: [{map: m}]}, {name: all, pool: mixed}"),
+			`rule "part" of policy "www" leaves some clients no target with an IPv6 address, which other clients have: what exists must not depend on the client`,
+		},
 		{"a type that no client has", policyFamilies("{name: unplaced, geos: [unknown], pool: mixed, fence: [eu]}, {name: all, pool: mixed, fence: [eu]}"), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"cmp"
-	"encoding/binary"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -135,16 +134,15 @@ func (c *compiler) classify() {
 	seg4 := c.out.subnets.sweep(c.in.Networks.V4, true, kinds)
 	seg6 := c.out.subnets.sweep(c.in.Networks.V6, false, kinds)
 	kinds.mark(seg4, seg6)
-	classes := make([][]uint32, len(c.out.layouts)) // by layout and kind
-	merged := make([]uint32, len(kinds.clients))    // kinds that no layout so far tells apart
-	for i, l := range c.out.layouts {
-		classes[i] = l.classifyKinds(kinds)
+	classes := c.classifyKinds(kinds)            // by layout and kind
+	merged := make([]uint32, len(kinds.clients)) // kinds that no layout tells apart
+	for i := range classes {
 		merged = refine(merged, classes[i])
 	}
-	first := map[uint32]int{}
+	var first []int // by merged kind: the first kind that it is made of
 	for kind, m := range merged {
-		if _, have := first[m]; !have {
-			first[m] = kind
+		if int(m) == len(first) {
+			first = append(first, kind)
 		}
 	}
 	set.cells4, set.kinds = cut(seg4, merged, steering.CellBitsMax4, nil)
@@ -154,8 +152,12 @@ func (c *compiler) classify() {
 	c.spec.Cells4, c.spec.Cells6, c.spec.GeoLost = set.cells4, set.cells6, c.in.GeoLost
 	for i, l := range c.out.layouts {
 		s := steering.Layout{ByClient: l.byClient, Classes: make([]uint32, len(set.kinds))}
+		classOf := make([]uint32, len(first)) // by merged kind
+		for m, kind := range first {
+			classOf[m] = classes[i][kind]
+		}
 		for cell, m := range set.kinds {
-			s.Classes[cell] = classes[i][first[m]]
+			s.Classes[cell] = classOf[m]
 		}
 		s.Long = l.longCells(c.out.subnets, set, c.in.Networks)
 		s.Plans = l.numberEntries()
@@ -164,34 +166,7 @@ func (c *compiler) classify() {
 	}
 }
 
-// numberEntries gives the plans as the Table has them, with numbers for those entries alone that a plan holds: what a
-// fence or map keeps from every client is no part of what the policy offers.
-func (l *layout) numberEntries() (plans []steering.Plan) {
-	number := make([]uint16, len(l.entries))
-	for _, plan := range l.plans {
-		for _, e := range slices.Concat(plan...) {
-			number[e] = 1
-		}
-	}
-	for e, used := range number {
-		if used > 0 {
-			number[e] = uint16(len(l.used))
-			l.used = append(l.used, uint16(e))
-		}
-	}
-	for _, plan := range l.plans {
-		out := make(steering.Plan, len(plan))
-		for i, tier := range plan {
-			for _, e := range tier {
-				out[i] = append(out[i], number[e])
-			}
-		}
-		plans = append(plans, out)
-	}
-	return plans
-}
-
-// refine numbers the distinct pairs of two numberings of the same things.
+// refine numbers the distinct pairs of two numberings of the same things, in the order in which they first occur.
 func refine(a, b []uint32) []uint32 {
 	type pair struct{ a, b uint32 }
 	number := map[pair]uint32{}
@@ -316,7 +291,7 @@ func (s *subnets) sweep(runs []geo.Run, v4 bool, k *kinds) (out []segment) {
 
 // cut joins neighboring segments whose kinds were merged and cuts them into cells, whose kinds it appends.
 func cut(segs []segment, merged []uint32, width uint8, kindsSoFar []uint32) (cells []steering.Cell, kindOf []uint32) {
-	kindOf = kindsSoFar
+	cells, kindOf = make([]steering.Cell, 0, len(segs)), slices.Grow(kindsSoFar, len(segs))
 	for i := 0; i < len(segs); {
 		m, from, to := merged[segs[i].kind], segs[i].start, uint64(1)<<width
 		for i++; i < len(segs); i++ {
@@ -399,90 +374,4 @@ func (l *layout) namedSubnets() map[netip.Prefix]bool {
 		}
 	}
 	return named
-}
-
-// classifyKinds gives each kind its class in the layout. What a layout can tell of most clients is little, so clients
-// of one rule and order are classed once, unless distances count.
-func (l *layout) classifyKinds(k *kinds) []uint32 {
-	type matched struct {
-		code    geo.Code
-		located bool
-		asn     uint32
-		subnet  int
-	}
-	known := map[matched]uint32{}
-	out := make([]uint32, len(k.clients))
-	asns := l.asnsNamed()
-	for i := range k.clients {
-		if !k.exist[i] {
-			continue
-		}
-		c := &k.clients[i]
-		key := matched{code: c.place.Code(), subnet: c.subnet, located: c.place.HasLocation}
-		if asns[c.place.ASN] {
-			key.asn = c.place.ASN
-		}
-		if c.place.HasLocation && l.usesDistance() {
-			out[i] = l.classOf(c)
-			continue
-		}
-		class, have := known[key]
-		if !have {
-			class = l.classOf(c)
-			known[key] = class
-		}
-		out[i] = class
-	}
-	return out
-}
-
-// usesDistance says whether a rule of the layout ranks by distance.
-func (l *layout) usesDistance() bool {
-	return slices.ContainsFunc(l.policy.Rules, func(r *Rule) bool {
-		return slices.ContainsFunc(r.Rank, func(k Ranker) bool { return k.Kind == RankNearest })
-	})
-}
-
-// asnsNamed is the set of AS numbers in the layout's rules.
-func (l *layout) asnsNamed() map[uint32]bool {
-	named := map[uint32]bool{}
-	for _, r := range l.policy.Rules {
-		for _, a := range r.ASNs {
-			named[a] = true
-		}
-	}
-	return named
-}
-
-// classOf gives a client's class, a new one if its plan is new.
-func (l *layout) classOf(c *client) uint32 {
-	rule := l.ruleFor(c)
-	plan := l.plan(rule, c, false)
-	if len(plan.tiers) == 0 {
-		if l.empty[rule] == nil {
-			l.empty[rule] = c
-		}
-		plan.tiers = [][]uint16{{0}} // reported; keeps the rest of the compilation going
-	}
-	key := planKey(plan.tiers)
-	class, have := l.classes[key]
-	if !have {
-		class = uint32(len(l.plans))
-		l.classes[key] = class
-		l.plans = append(l.plans, plan.tiers)
-		l.ruleOf = append(l.ruleOf, rule)
-	}
-	return class
-}
-
-// planKey is a plan as a map's key.
-func planKey(tiers [][]uint16) string {
-	var b []byte
-	for _, tier := range tiers {
-		b = binary.BigEndian.AppendUint16(b, uint16(len(tier)))
-		for _, e := range tier {
-			b = binary.BigEndian.AppendUint16(b, e)
-		}
-	}
-	return string(b)
 }

@@ -15,9 +15,15 @@ type layout struct {
 	slots    []*Pool // each pool that a rule can lead to, in order of appearance
 	slotAt   []int   // by slot: its first entry
 	entries  []*Target
-	chains   [][]int // by rule: its pool's and the fallbacks' slots
+	slotOf   []int // by entry
 	byClient bool
 	matchers []matcher // by rule
+
+	// The regions of entries, each once.
+	regions  []*Region
+	regionOf []uint16 // by entry
+	pairOf   []int    // by region: its pair's number, or noPair
+	atlas    *atlas   // of all the Document's regions
 
 	// What classify fills in.
 	classes map[string]uint32
@@ -86,22 +92,45 @@ func signature(p *Policy) string {
 // newLayout makes the layout whose first policy is p.
 func newLayout(p *Policy) *layout {
 	l := &layout{policy: p, slots: slotsOf(p), classes: map[string]uint32{}, empty: make([]*client, len(p.Rules))}
-	for _, pool := range l.slots {
+	for slot, pool := range l.slots {
 		l.slotAt = append(l.slotAt, len(l.entries))
 		l.entries = append(l.entries, pool.Targets...)
-	}
-	for _, r := range p.Rules {
-		var chain []int
-		for pool := r.Pool; pool != nil; pool = pool.Fallback {
-			chain = append(chain, slices.Index(l.slots, pool))
+		for range pool.Targets {
+			l.slotOf = append(l.slotOf, slot)
 		}
-		l.chains = append(l.chains, chain)
+	}
+	l.numberRegions()
+	for _, r := range p.Rules {
 		l.byClient = l.byClient || !r.MatchesAll()
 		for _, k := range r.Rank {
 			l.byClient = l.byClient || k.Kind == RankMap || k.Kind == RankNearest || k.Kind == RankLatency
 		}
 	}
 	return l
+}
+
+// noPair is the pair of a region that has none among a layout's regions.
+const noPair = -1
+
+// numberRegions lists the entries' regions.
+func (l *layout) numberRegions() {
+	number := map[*Region]int{}
+	for _, t := range l.entries {
+		n, have := number[t.Region]
+		if !have {
+			n = len(l.regions)
+			number[t.Region] = n
+			l.regions = append(l.regions, t.Region)
+		}
+		l.regionOf = append(l.regionOf, uint16(n))
+	}
+	for _, r := range l.regions {
+		pair, have := number[r.Pair]
+		if !have {
+			pair = noPair
+		}
+		l.pairOf = append(l.pairOf, pair)
+	}
 }
 
 // client is one kind of client: what rules and rankers can tell of it.
@@ -121,23 +150,42 @@ func (c *client) describe() string {
 	return "no known place"
 }
 
-// matcher is one rule's conditions, ready for many clients.
+// matcher is one rule, ready for many clients.
 type matcher struct {
 	rule    *Rule
 	asns    map[uint32]bool
 	subnets []bool // by subnet number: lies in one of the rule's
 	orders  []int  // by subnet number: the map's order for it, as an index into its Subnets; -1: none
+
+	chain   []int      // its pool's and the fallbacks' slots
+	open    [][]uint16 // by slot of the chain: the entries that its fence leaves
+	regions []uint16   // theirs, each once
+	bands   []float64  // of `nearest`
 }
 
 // bind prepares the matchers once all subnets are numbered.
 func (l *layout) bind(s *subnets) {
 	for _, r := range l.policy.Rules {
-		m := matcher{rule: r, subnets: s.within(r.Subnets), asns: map[uint32]bool{}}
+		m := matcher{rule: r, subnets: s.within(r.Subnets), asns: map[uint32]bool{}, open: make([][]uint16, len(l.slots)), bands: bandsOf(r)}
 		for _, a := range r.ASNs {
 			m.asns[a] = true
 		}
 		if mp := r.rankMap(); mp != nil {
 			m.orders = s.longest(mp.Subnets)
+		}
+		for pool := r.Pool; pool != nil; pool = pool.Fallback {
+			slot := slices.Index(l.slots, pool)
+			m.chain = append(m.chain, slot)
+			for i, t := range pool.Targets {
+				e := l.slotAt[slot] + i
+				if !r.permits(t.Region) {
+					continue
+				}
+				m.open[slot] = append(m.open[slot], uint16(e))
+				if !slices.Contains(m.regions, l.regionOf[e]) {
+					m.regions = append(m.regions, l.regionOf[e])
+				}
+			}
 		}
 		l.matchers = append(l.matchers, m)
 	}

@@ -1,12 +1,11 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
-	"geodns/pkg/geo"
 	"geodns/pkg/steering"
 )
 
@@ -16,11 +15,12 @@ type ranked struct {
 	why   []string // by tier; nil unless explaining
 }
 
-// ranking orders one pool's targets for one client.
+// ranking orders targets for one client under one rule.
 type ranking struct {
 	l       *layout
 	m       *matcher
 	c       *client
+	view    view // of the layout's regions, if the rule ranks by distance
 	explain bool
 	pool    string // for explain: the pool at hand
 }
@@ -30,8 +30,14 @@ type ranking struct {
 // (design: section 5, steps 3 and 4).
 func (l *layout) plan(rule int, c *client, explain bool) ranked {
 	r := ranking{l: l, m: &l.matchers[rule], c: c, explain: explain}
-	var out ranked
-	for i, slot := range l.chains[rule] {
+	if len(r.m.bands) > 0 {
+		r.view = l.atlas.viewFrom(c, nil)
+	}
+	return r.plan()
+}
+
+func (r *ranking) plan() (out ranked) {
+	for i, slot := range r.m.chain {
 		pool := r.rankPool(slot)
 		for t := range pool.why {
 			if i > 0 {
@@ -41,22 +47,28 @@ func (l *layout) plan(rule int, c *client, explain bool) ranked {
 		out.tiers, out.why = append(out.tiers, pool.tiers...), append(out.why, pool.why...)
 	}
 	if n := steering.PlanTiersMax; len(out.tiers) > n+1 {
-		out.tiers = append(out.tiers[:n:n], slices.Concat(out.tiers[n:]...))
-		if explain {
+		out.tiers = append(out.tiers[:n:n], r.join(out.tiers[n:]))
+		if r.explain {
 			out.why = append(out.why[:n:n], fmt.Sprintf("all behind the first %d tiers", n))
 		}
 	}
 	return out
 }
 
+// join makes one tier of several. As in any tier all are equally good, so they stand in the order of the file; but a
+// pool stays before its fallback.
+func (r *ranking) join(tiers [][]uint16) []uint16 {
+	all := slices.Concat(tiers...)
+	slices.SortFunc(all, func(a, b uint16) int {
+		pools := slices.Index(r.m.chain, r.l.slotOf[a]) - slices.Index(r.m.chain, r.l.slotOf[b])
+		return cmp.Or(pools, int(a)-int(b))
+	})
+	return all
+}
+
 // rankPool orders the targets of one pool.
 func (r *ranking) rankPool(slot int) ranked {
-	var all []uint16
-	for i, t := range r.l.slots[slot].Targets {
-		if !r.m.rule.Fenced() || t.Region.Meets(r.m.rule.Fence) {
-			all = append(all, uint16(r.l.slotAt[slot]+i))
-		}
-	}
+	all := r.m.open[slot]
 	if len(all) == 0 {
 		return ranked{}
 	}
@@ -91,14 +103,13 @@ func (r *ranking) apply(k Ranker, p ranked) ranked {
 func (r *ranking) split(k Ranker, tier []uint16) ([][]uint16, []string) {
 	switch k.Kind {
 	case RankNearest:
-		from, of, ok := r.c.point()
-		if !ok {
+		if !r.view.known {
 			return r.whole(tier, "nearest: the client's place is not known")
 		}
-		return r.byValue(tier, k.Band, " km", func(t *Target) float64 { return distance(from, pointOf(t.Region.Lat, t.Region.Lon)) },
-			func(v float64) string { return fmt.Sprintf("nearest: %.0f km from %s", v, of) })
+		return r.byValue(tier, k.Band, " km", func(e uint16) float64 { return r.view.km[r.l.entries[e].Region.Index] },
+			func(v float64) string { return fmt.Sprintf("nearest: %.0f km from %s", v, r.view.from) })
 	case RankCost:
-		return r.byValue(tier, k.Band, "", func(t *Target) float64 { return t.Region.Cost },
+		return r.byValue(tier, k.Band, "", func(e uint16) float64 { return r.l.entries[e].Region.Cost },
 			func(v float64) string { return fmt.Sprintf("cost: %g", v) })
 	case RankListed:
 		return r.listed(tier)
@@ -132,37 +143,38 @@ func (r *ranking) listed(tier []uint16) (out [][]uint16, why []string) {
 // binary, where each of the three and their sum are off by at most half of 2^-52.
 const bandSlack = 1e-15
 
+// withinBand says whether a number is so little above the best that both are of one tier.
+func withinBand(best, v, band float64) bool { return v <= (best+band)*(1+bandSlack) }
+
 // byValue orders a tier by a number, the least first: the best of what remains and all within band of it are one tier,
 // and so on.
-func (r *ranking) byValue(tier []uint16, band float64, unit string, value func(*Target) float64, text func(float64) string) (out [][]uint16, why []string) {
+func (r *ranking) byValue(tier []uint16, band float64, unit string, value func(uint16) float64, text func(float64) string) (out [][]uint16, why []string) {
 	type valued struct {
-		entry uint16
 		v     float64
+		entry uint16
 	}
-	vs := make([]valued, len(tier))
-	for i, e := range tier {
-		vs[i] = valued{e, value(r.l.entries[e])}
+	var room [32]valued
+	vs := room[:0]
+	for _, e := range tier {
+		vs = append(vs, valued{value(e), e})
 	}
-	slices.SortStableFunc(vs, func(a, b valued) int {
-		switch {
-		case a.v < b.v:
-			return -1
-		case a.v > b.v:
-			return 1
+	slices.SortFunc(vs, func(a, b valued) int {
+		if c := cmp.Compare(a.v, b.v); c != 0 {
+			return c
 		}
-		return 0
+		return int(a.entry) - int(b.entry)
 	})
+	all := make([]uint16, len(vs))
 	for i := 0; i < len(vs); {
-		best := vs[i].v
-		var t []uint16
-		for ; i < len(vs) && vs[i].v <= (best+band)*(1+bandSlack); i++ {
-			t = append(t, vs[i].entry)
+		first, best := i, vs[i].v
+		for ; i < len(vs) && withinBand(best, vs[i].v, band); i++ {
+			all[i] = vs[i].entry
 		}
-		slices.Sort(t)
-		out = append(out, t)
+		slices.Sort(all[first:i])
+		out = append(out, all[first:i:i])
 		if r.explain {
 			w := text(best)
-			if last := vs[i-1].v; last > best {
+			if vs[i-1].v > best {
 				w += fmt.Sprintf(" and all within %g%s of it", band, unit)
 			}
 			why = append(why, w)
@@ -208,54 +220,52 @@ func (r *ranking) byMap(p ranked) ranked {
 
 // withPairs puts behind each tier one tier of its regions' pairs, taken out of the tiers behind it.
 func (r *ranking) withPairs(p ranked) ranked {
-	var out ranked
-	placed := map[uint16]bool{}
-	fresh := func(tier []uint16) (left []uint16) {
-		for _, e := range tier {
-			if !placed[e] {
-				left = append(left, e)
+	left := make([]bool, len(r.l.entries))            // by entry: ranked, and in no tier yet
+	room := make([]uint16, 0, len(r.l.entries))       // for all tiers, each behind the one before
+	take := func(from []uint16, paired []bool) bool { // what is left of from, in a region that is paired if that is asked for
+		room = room[len(room):]
+		for _, e := range from {
+			if left[e] && (paired == nil || paired[r.l.regionOf[e]]) {
+				left[e] = false
+				room = append(room, e)
 			}
 		}
-		return left
+		return len(room) > 0
 	}
-	add := func(tier []uint16, why string) {
-		out.tiers = append(out.tiers, tier)
-		for _, e := range tier {
-			placed[e] = true
-		}
-		if r.explain {
-			out.why = append(out.why, why)
-		}
+	for _, e := range slices.Concat(p.tiers...) {
+		left[e] = true
 	}
-	all := slices.Concat(p.tiers...)
+	out := ranked{tiers: make([][]uint16, 0, 2*len(p.tiers))}
+	paired := make([]bool, len(r.l.regions))
 	for i, tier := range p.tiers {
-		tier = fresh(tier)
-		if len(tier) == 0 {
+		if !take(tier, nil) {
 			continue
 		}
-		why := ""
+		tier = slices.Clip(room)
+		out.tiers = append(out.tiers, tier)
 		if r.explain {
-			why = p.why[i]
+			out.why = append(out.why, p.why[i])
 		}
-		add(tier, why)
-		paired := r.pairsOf(tier)
-		pairs := slices.DeleteFunc(fresh(all), func(e uint16) bool { return !slices.Contains(paired, r.l.entries[e].Region) })
-		if len(pairs) > 0 {
-			slices.Sort(pairs)
-			add(pairs, r.pool+"; pair of "+strings.Join(r.regionNames(tier), ", "))
+		r.pairsOf(tier, paired)
+		if !take(r.m.open[r.l.slotOf[tier[0]]], paired) {
+			continue
+		}
+		out.tiers = append(out.tiers, slices.Clip(room))
+		if r.explain {
+			out.why = append(out.why, r.pool+"; pair of "+strings.Join(r.regionNames(tier), ", "))
 		}
 	}
 	return out
 }
 
-// pairsOf lists the pairs of a tier's regions.
-func (r *ranking) pairsOf(tier []uint16) (pairs []*Region) {
+// pairsOf marks the pairs of a tier's regions, by region.
+func (r *ranking) pairsOf(tier []uint16, paired []bool) {
+	clear(paired)
 	for _, e := range tier {
-		if pair := r.l.entries[e].Region.Pair; pair != nil {
-			pairs = append(pairs, pair)
+		if pair := r.l.pairOf[r.l.regionOf[e]]; pair != noPair {
+			paired[pair] = true
 		}
 	}
-	return pairs
 }
 
 // regionNames lists a tier's regions, each once.
@@ -266,43 +276,4 @@ func (r *ranking) regionNames(tier []uint16) (names []string) {
 		}
 	}
 	return names
-}
-
-// point is a place on the unit sphere.
-type point [3]float64
-
-// pointOf turns degrees into a point. Products are rounded by conversion before they are added, so that no machine
-// fuses them and all nodes agree.
-func pointOf(lat, lon float64) point {
-	la, lo := lat*(math.Pi/180), lon*(math.Pi/180)
-	return point{float64(math.Cos(la) * math.Cos(lo)), float64(math.Cos(la) * math.Sin(lo)), math.Sin(la)}
-}
-
-// earthRadius is the mean radius R1 of the Earth in kilometers (IUGG).
-const earthRadius = 6371.0088
-
-// distance is the great-circle distance in kilometers, to the nearest 100 m: places are not known better, and rounding
-// hides last-bit differences between machines.
-func distance(a, b point) float64 {
-	var chord2 float64
-	for i := range a {
-		d := a[i] - b[i]
-		chord2 += float64(d * d)
-	}
-	km := 2 * earthRadius * math.Asin(math.Min(1, math.Sqrt(chord2)/2))
-	return math.Round(km*10) / 10
-}
-
-// point is where a client is: its own coordinates, else its country's middle, else its continent's; and which of them.
-func (c *client) point() (p point, of string, ok bool) {
-	if c.place.HasLocation {
-		return pointOf(c.place.Lat, c.place.Lon), "the client", true
-	}
-	if lat, lon, ok := geo.CountryMiddle(c.place.Country); ok {
-		return pointOf(lat, lon), "the middle of " + c.place.Country, true
-	}
-	if lat, lon, ok := geo.ContinentMiddle(c.place.Code().Continent); ok {
-		return pointOf(lat, lon), "the middle of " + c.place.Code().Continent, true
-	}
-	return point{}, "", false
 }

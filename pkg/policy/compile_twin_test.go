@@ -9,6 +9,7 @@ import (
 	"math/bits"
 	"net/netip"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -24,7 +25,7 @@ import (
 // Where the design leaves something open, it goes by this:
 //   - unknown targets of a tier are drawn only where no other usable and admitted target of that tier is;
 //   - serve-all draws from the first tier with undrained targets;
-//   - a plan keeps 16 tiers, and the rest is one more;
+//   - a plan keeps 16 tiers, and the rest is one more, in the order of pools and files as any tier is;
 //   - distances count to the nearest 100 m;
 //   - of the subnets longer than a block, those that the policy names always have their own scope, and overrides where
 //     they change the plan.
@@ -36,6 +37,9 @@ type twin struct {
 	verdicts map[string]steering.Verdict // by target
 	known    map[string]string           // plans worked out before
 	places   map[netip.Prefix]geo.Place  // of clients, looked up before
+	cuts     map[string][]netip.Prefix   // what blocks gave before
+	cutTexts map[string][]string         // what texts gave before
+	noScope  bool                        // answer is not to find scopes: it takes long, and no draw changes them
 }
 
 // twinQuestion is a query as it comes from the network.
@@ -103,13 +107,13 @@ func (w *twin) runs(a netip.Addr) []geo.Run {
 
 // place is the client's: its block's, or that of the longest override that it is known to be in.
 func (w *twin) place(client netip.Prefix) (place geo.Place) {
-	if place, ok := w.places[client]; ok {
-		return place
+	if known, ok := w.places[client]; ok {
+		return known
 	}
-	for _, r := range w.runs(client.Addr()) {
-		if !client.Addr().Less(twinStart(r, client.Addr().Is4())) {
-			place = w.networks.Places[r.Place]
-		}
+	runs := w.runs(client.Addr())
+	behind := sort.Search(len(runs), func(i int) bool { return client.Addr().Less(twinStart(runs[i], client.Addr().Is4())) })
+	if behind > 0 {
+		place = w.networks.Places[runs[behind-1].Place]
 	}
 	longest := -1
 	for _, l := range w.networks.Long {
@@ -335,14 +339,25 @@ func (w *twin) plan(p *policy.Policy, client netip.Prefix) (tiers [][]*policy.Ta
 		tiers = append(tiers, w.pool(pool, r, client)...)
 	}
 	if len(tiers) > 16 {
-		tiers = append(slices.Clone(tiers[:16]), slices.Concat(tiers[16:]...))
+		rest := slices.Concat(tiers[16:]...)
+		tiers = append(slices.Clone(tiers[:16]), nil)
+		for pool := r.Pool; pool != nil; pool = pool.Fallback {
+			for _, t := range pool.Targets {
+				if slices.Contains(rest, t) {
+					tiers[16] = append(tiers[16], t)
+				}
+			}
+		}
 	}
 	return tiers
 }
 
 // text is the client's plan to be compared and kept.
 func (w *twin) text(p *policy.Policy, client netip.Prefix) string {
-	key := p.Name + " " + client.String()
+	key := fmt.Sprint(p.Name, w.place(client)) // all that a plan can hang on: the place, and the subnets that are named
+	for _, subnet := range twinNamed(p) {
+		key += fmt.Sprint(" ", twinIn(subnet, client))
+	}
 	if text, ok := w.known[key]; ok {
 		return text
 	}
@@ -377,6 +392,10 @@ func twinNamed(p *policy.Policy) (out []netip.Prefix) {
 
 // blocks cuts a family where the place changes or a subnet of the policy begins or ends: the first block of each piece.
 func (w *twin) blocks(p *policy.Policy, v4 bool) (out []netip.Prefix) {
+	key := fmt.Sprint(p.Name, v4)
+	if known, ok := w.cuts[key]; ok {
+		return known
+	}
 	family := netip.IPv6Unspecified()
 	if v4 {
 		family = netip.IPv4Unspecified()
@@ -397,6 +416,26 @@ func (w *twin) blocks(p *policy.Policy, v4 bool) (out []netip.Prefix) {
 	for _, a := range slices.Compact(starts) {
 		out = append(out, netip.PrefixFrom(a, twinBlockBits(a)))
 	}
+	if w.cuts == nil {
+		w.cuts = map[string][]netip.Prefix{}
+	}
+	w.cuts[key] = out
+	return out
+}
+
+// texts are the plans of the blocks.
+func (w *twin) texts(p *policy.Policy, v4 bool) (out []string) {
+	key := fmt.Sprint(p.Name, v4)
+	if known, ok := w.cutTexts[key]; ok {
+		return known
+	}
+	for _, b := range w.blocks(p, v4) {
+		out = append(out, w.text(p, b))
+	}
+	if w.cutTexts == nil {
+		w.cutTexts = map[string][]string{}
+	}
+	w.cutTexts[key] = out
 	return out
 }
 
@@ -466,13 +505,18 @@ func (w *twin) scope(p *policy.Policy, client netip.Prefix) int {
 	}
 	mine := w.text(p, netip.PrefixFrom(client.Addr(), twinBlockBits(client.Addr())).Masked())
 	blocks := w.blocks(p, v4)
+	widest := netip.PrefixFrom(client.Addr(), least).Masked()
+	first := sort.Search(len(blocks), func(i int) bool { return widest.Addr().Less(blocks[i].Addr()) })
+	behind := sort.Search(len(blocks), func(i int) bool { return last(widest).Less(blocks[i].Addr()) })
+	from, to := max(0, first-1), min(len(blocks), behind+1) // the others lie outside of every prefix that is tried
+	blocks, texts := blocks[from:to], w.texts(p, v4)[from:to]
 	for n := least; ; n++ {
 		around := netip.PrefixFrom(client.Addr(), n).Masked()
 		same := true
 		for i, b := range blocks {
 			begins := !last(around).Less(b.Addr())
 			ends := i+1 == len(blocks) || around.Addr().Less(blocks[i+1].Addr())
-			if begins && ends && w.text(p, b) != mine {
+			if begins && ends && texts[i] != mine {
 				same = false
 			}
 		}
@@ -558,7 +602,7 @@ func (w *twin) starved(pool *policy.Pool) bool {
 func (w *twin) answer(q *twinQuestion) (a twinAnswer) {
 	p := w.doc.Policy(q.policy)
 	client, ecs := q.client()
-	if ecs {
+	if ecs && !w.noScope {
 		a.scope = w.scope(p, client)
 	}
 	key := q.random

@@ -167,7 +167,7 @@ policies:
 			got := strings.ReplaceAll(e.Text(), compiled.Table.ID(), "TABLE")
 			file := filepath.Join("testdata", "compile", "explain-"+c.file+".txt")
 			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+				if err = os.WriteFile(file, []byte(got), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -1,0 +1,81 @@
+package policy_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"geodns/pkg/geo"
+	"geodns/pkg/policy"
+)
+
+// benchNetworks are 200,000 runs of 100,000 located places, of which half of the runs are IPv6.
+func benchNetworks() *geo.Networks {
+	r := rand.New(rand.NewPCG(1, 1))
+	n := &geo.Networks{Places: []geo.Place{{}}}
+	countries := []string{"DE", "FR", "GB", "US", "CA", "BR", "JP", "IN", "AU", "ZA"}
+	for i := range 100_000 {
+		c := countries[r.IntN(len(countries))]
+		n.Places = append(n.Places, geo.Place{
+			Continent: geo.ContinentOf(c), Country: c, Subdivision: fmt.Sprint(r.IntN(20)), ASN: uint32(i % 1000), HasLocation: true,
+			Lat: r.Float64()*120 - 50, Lon: r.Float64()*360 - 180,
+		})
+	}
+	runs := func(first, count uint64, shortest int) (out []geo.Run) {
+		starts := []uint64{0}
+		for range 110_000 { // somewhat more, as some are equal; they are the ends of prefixes
+			starts = append(starts, (first+r.Uint64N(count))&^(1<<(shortest-r.IntN(6))-1))
+		}
+		slices.Sort(starts)
+		for _, s := range slices.Compact(starts) {
+			out = append(out, geo.Run{Start: s, Place: uint32(1 + r.IntN(len(n.Places)-1))})
+		}
+		return out
+	}
+	n.V4, n.V6 = runs(1, 224<<16, 7), runs(1<<53, 1<<53, 36)
+	return n
+}
+
+// benchDocument has ten policies, each of a layout of its own, over twelve regions.
+func benchDocument(b *testing.B) *policy.Document {
+	text := "regions:\n"
+	for i := range 12 {
+		text += fmt.Sprintf("  - {name: r%d, location: [%d, %d], cost: 0.%d, pair: r%d}\n", i, i*9-50, i*29-170, i%4, i^1)
+	}
+	text += "pools:\n  - {name: dr, targets: [{name: a, region: r3, values: [192.0.2.1]}, {name: b, region: r8, values: [192.0.2.2]}]}\n"
+	for i := range 10 {
+		text += fmt.Sprintf("  - {name: web%d, fallback: dr, targets: [", i)
+		for j := range 12 {
+			text += fmt.Sprintf("{name: a%d, region: r%d, values: [10.0.%d.1]}, {name: b%d, region: r%d, values: [10.0.%d.2]}, ", j, (i+j)%12, j, j, (i*j)%12, j)
+		}
+		text += "]}\n"
+	}
+	text += `maps: [{name: m, areas: {default: [r1, "*"], EU: [r5, r6, "*"], NA: [r2, r3, r4], AS-JP: [r11, r10]}, subnets: {192.0.2.0/24: [r5]}}]` + "\npolicies:\n"
+	for i := range 10 {
+		rank := []string{"nearest", "{nearest: {band: 500km}}, cost", "{map: m}, nearest", "{cost: {band: 0.1}}, {nearest: {band: 100km}}", "{map: m}"}[i%5]
+		text += fmt.Sprintf("  - {name: p%d, all_down: serve-all, rules: [{name: a, geos: [EU], pool: web%d, rank: [%s]}, {name: b, asns: [7, 8], pool: web%d}, {name: c, pool: web%d, rank: [%s]}]}\n",
+			i, i, rank, 9-i, (i+3)%10, rank)
+	}
+	doc, found := parseText(text)
+	if doc == nil {
+		b.Fatal(lines(found))
+	}
+	return doc
+}
+
+// BenchmarkCompile compiles ten policies, six of which rank by distance, for 200,000 networks at 100,000 places.
+func BenchmarkCompile(b *testing.B) {
+	doc, networks := benchDocument(b), benchNetworks()
+	var c *policy.Compiled
+	b.ReportAllocs()
+	for b.Loop() {
+		compiled, found := policy.Compile(doc, policy.Input{Networks: networks})
+		if compiled == nil {
+			b.Fatal(lines(found))
+		}
+		c = compiled
+	}
+	b.ReportMetric(float64(c.Table.Cells()), "cells")
+	b.ReportMetric(float64(c.Table.Layouts()), "layouts")
+}

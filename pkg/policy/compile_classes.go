@@ -1,0 +1,175 @@
+package policy
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"geodns/pkg/geo"
+	"geodns/pkg/steering"
+)
+
+// classifyKinds gives each kind its class in each layout. Distances are measured once for all layouts.
+func (c *compiler) classifyKinds(k *kinds) [][]uint32 {
+	classes, by := make([][]uint32, len(c.out.layouts)), make([]*classifier, len(c.out.layouts))
+	for i, l := range c.out.layouts {
+		classes[i], by[i] = make([]uint32, len(k.clients)), newClassifier(l)
+	}
+	var v view
+	for kind := range k.clients {
+		if !k.exist[kind] {
+			continue
+		}
+		who := &k.clients[kind]
+		if len(c.atlas.used) > 0 {
+			v = c.atlas.viewFrom(who, v.km)
+		}
+		for i := range by {
+			classes[i][kind] = by[i].classOf(who, v)
+		}
+	}
+	return classes
+}
+
+// classifier finds the classes of clients in a layout. What a layout can tell of a client is its rule, its map's order
+// and how near regions are: clients who are alike in these are ranked once.
+type classifier struct {
+	l       *layout
+	asns    map[uint32]bool // that a rule names
+	known   map[matched]*ruling
+	rulings map[rulingKey]*ruling
+	sketcher
+}
+
+// matched is what rules and maps can tell of a client.
+type matched struct {
+	code   geo.Code
+	asn    uint32
+	subnet int
+}
+
+// ruling is a rule with an order of its map.
+type ruling struct {
+	rulingKey
+
+	classes map[string]uint32 // by sketch
+}
+
+type rulingKey struct {
+	rule  int
+	order *Order
+}
+
+func newClassifier(l *layout) *classifier {
+	return &classifier{l: l, asns: l.asnsNamed(), known: map[matched]*ruling{}, rulings: map[rulingKey]*ruling{}}
+}
+
+// classOf gives the class of a client with a view.
+func (x *classifier) classOf(c *client, v view) uint32 {
+	g := x.rulingOf(c)
+	m := &x.l.matchers[g.rule]
+	sketch := x.sketch(x.l, m, v)
+	class, have := g.classes[string(sketch)]
+	if !have {
+		r := ranking{l: x.l, m: m, c: c, view: v}
+		class = x.l.class(g.rule, c, r.plan().tiers)
+		g.classes[string(sketch)] = class
+	}
+	return class
+}
+
+// rulingOf finds the rule and order that hold for a client.
+func (x *classifier) rulingOf(c *client) *ruling {
+	key := matched{code: c.place.Code(), subnet: c.subnet}
+	if x.asns[c.place.ASN] {
+		key.asn = c.place.ASN
+	}
+	g, have := x.known[key]
+	if have {
+		return g
+	}
+	by := rulingKey{rule: x.l.ruleFor(c)}
+	if m := &x.l.matchers[by.rule]; m.orders != nil {
+		by.order, _ = m.orderFor(c)
+	}
+	if g = x.rulings[by]; g == nil {
+		g = &ruling{by, map[string]uint32{}}
+		x.rulings[by] = g
+	}
+	x.known[key] = g
+	return g
+}
+
+// asnsNamed is the set of AS numbers in the layout's rules.
+func (l *layout) asnsNamed() map[uint32]bool {
+	named := map[uint32]bool{}
+	for _, r := range l.policy.Rules {
+		for _, a := range r.ASNs {
+			named[a] = true
+		}
+	}
+	return named
+}
+
+// classOf gives a client's class.
+func (l *layout) classOf(c *client) uint32 {
+	rule := l.ruleFor(c)
+	return l.class(rule, c, l.plan(rule, c, false).tiers)
+}
+
+// class gives the class of a client's plan, a new one if the plan is new.
+func (l *layout) class(rule int, c *client, plan [][]uint16) uint32 {
+	if len(plan) == 0 {
+		if l.empty[rule] == nil {
+			l.empty[rule] = c
+		}
+		plan = [][]uint16{{0}} // reported; keeps the rest of the compilation going
+	}
+	key := planKey(plan)
+	class, have := l.classes[key]
+	if !have {
+		class = uint32(len(l.plans))
+		l.classes[key] = class
+		l.plans = append(l.plans, plan)
+		l.ruleOf = append(l.ruleOf, rule)
+	}
+	return class
+}
+
+// planKey is a plan as a map's key.
+func planKey(tiers [][]uint16) string {
+	var b []byte
+	for _, tier := range tiers {
+		b = binary.BigEndian.AppendUint16(b, uint16(len(tier)))
+		for _, e := range tier {
+			b = binary.BigEndian.AppendUint16(b, e)
+		}
+	}
+	return string(b)
+}
+
+// numberEntries gives the plans as the Table has them, with numbers for those entries alone that a plan holds: what a
+// fence or map keeps from every client is no part of what the policy offers.
+func (l *layout) numberEntries() (plans []steering.Plan) {
+	number := make([]uint16, len(l.entries))
+	for _, plan := range l.plans {
+		for _, e := range slices.Concat(plan...) {
+			number[e] = 1
+		}
+	}
+	for e, used := range number {
+		if used > 0 {
+			number[e] = uint16(len(l.used))
+			l.used = append(l.used, uint16(e))
+		}
+	}
+	for _, plan := range l.plans {
+		out := make(steering.Plan, len(plan))
+		for i, tier := range plan {
+			for _, e := range tier {
+				out[i] = append(out[i], number[e])
+			}
+		}
+		plans = append(plans, out)
+	}
+	return plans
+}
