@@ -214,14 +214,29 @@ func difference(a, b *dns.Msg) string {
 		return "rcode"
 	case a.Authoritative != b.Authoritative:
 		return "AA"
-	case !slices.Equal(rrSet(a.Answer), rrSet(b.Answer)):
+	case !sameSet(a.Answer, b.Answer):
 		return "answer"
-	case !slices.Equal(rrSet(a.Ns), rrSet(b.Ns)):
+	case !sameSet(a.Ns, b.Ns):
 		return "authority"
-	case !slices.Equal(glueOf(a), glueOf(b)):
+	case !sameSet(glueOf(a), glueOf(b)):
 		return "glue"
 	}
 	return ""
+}
+
+// sameSet compares two sections as sets.
+func sameSet(a, b []dns.RR) bool {
+	if len(a) == len(b) && holdsAll(a, b) && holdsAll(b, a) { // the usual case, without texts
+		return true
+	}
+	return slices.Equal(rrSet(a), rrSet(b))
+}
+
+// holdsAll says whether all records of some are among all.
+func holdsAll(all, some []dns.RR) bool {
+	return !slices.ContainsFunc(some, func(rr dns.RR) bool {
+		return !slices.ContainsFunc(all, func(o dns.RR) bool { return o.Header().Ttl == rr.Header().Ttl && dns.IsDuplicate(o, rr) })
+	})
 }
 
 // rrSet gives records as sorted texts, letters folded, each once.
@@ -235,7 +250,7 @@ func rrSet(rrs []dns.RR) []string {
 }
 
 // glueOf gives the addresses of name servers below the cut of a referral.
-func glueOf(m *dns.Msg) []string {
+func glueOf(m *dns.Msg) []dns.RR {
 	need := map[string]bool{}
 	for _, rr := range m.Ns {
 		if ns, ok := rr.(*dns.NS); ok && dns.IsSubDomain(ns.Hdr.Name, ns.Ns) {
@@ -248,7 +263,7 @@ func glueOf(m *dns.Msg) []string {
 			rrs = append(rrs, rr)
 		}
 	}
-	return rrSet(rrs)
+	return rrs
 }
 
 // exception is a difference that is meant, and why.
