@@ -171,7 +171,8 @@ func TestScopes(t *testing.T) {
 	}
 }
 
-// TestPlanTiersMax: a plan keeps 16 tiers, and the rest is one last tier, across pools.
+// TestPlanTiersMax: a plan keeps 16 tiers, and the rest is one last tier, across pools, in which the pool stands before its
+// fallback even if another rule names that first.
 func TestPlanTiersMax(t *testing.T) {
 	pools := "pools:\n"
 	for _, p := range []string{"name: web, fallback: dr", "name: dr"} {
@@ -181,11 +182,23 @@ func TestPlanTiersMax(t *testing.T) {
 		}
 		pools += "]}\n"
 	}
-	compiled := compile(t, load(t, smallRegions+pools+policyOf("{name: all, pool: web, rank: [listed]}")), smallWorld)
-	got, _ := planOf(t, compiled, netip.MustParsePrefix("10.0.0.0/24"))
+	compiled := compile(t, load(t, smallRegions+pools+policyOf("{name: eu, geos: [EU], pool: dr}", "{name: all, pool: web, rank: [listed]}")), smallWorld)
+	got, _ := planOf(t, compiled, netip.MustParsePrefix("10.200.0.0/24"))
 	tiers := strings.Split(got, " | ")
 	if len(tiers) != 17 || tiers[15] != "p1" || tiers[16] != "q1 r1 s1 t1 a1 b1 c1 d1 e1 f1 g1 h1 i1 j1 k1 l1 m1 n1 o1 p1 q1 r1 s1 t1" {
 		t.Errorf("%d tiers: %s", len(tiers), got)
+	}
+}
+
+// TestPairsOfLeft: a tier's pairs are those of what earlier tiers left of it, and pairs bring no pairs of their own.
+func TestPairsOfLeft(t *testing.T) {
+	compiled := compile(t, load(t, `
+regions: [{name: a, pair: b, cost: 1}, {name: b, pair: e, cost: 2}, {name: c, cost: 2}, {name: d, cost: 3}, {name: e, cost: 4}]
+pools: [{name: web, targets: [{name: d1, region: d, values: [192.0.2.1]}, {name: e1, region: e, values: [192.0.2.1]}, {name: c1, region: c, values: [192.0.2.1]},
+  {name: b1, region: b, values: [192.0.2.1]}, {name: a1, region: a, values: [192.0.2.1]}]}]
+`+policyOf("{name: all, pool: web, rank: [cost]}")), smallWorld)
+	if got, _ := planOf(t, compiled, netip.MustParsePrefix("10.0.0.0/24")); got != "a1 | b1 | c1 | d1 | e1" {
+		t.Errorf("plan %s", got)
 	}
 }
 

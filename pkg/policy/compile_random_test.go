@@ -297,18 +297,30 @@ func (s *scene) policy(name string) string {
 // document makes a Document of policies that the parser and keep take, and gives its text.
 func (s *scene) document(keep func(*policy.Document, string) bool) (*policy.Document, string) {
 	header := s.header() + "policies:\n"
-	var body string
+	var body, before string
 	for i := range 1 + s.r.IntN(3) {
 		for range 20 {
 			p := s.policy(fmt.Sprint("p", i))
+			if before != "" && s.r.IntN(2) == 0 {
+				p = s.varied(before, fmt.Sprint("p", i))
+			}
 			if doc, _ := parseText(header + p); doc != nil && keep(doc, header+p) {
-				body += p
+				body, before = body+p, p
 				break
 			}
 		}
 	}
 	doc, _ := parseText(header + body)
 	return doc, header + body
+}
+
+// varied is a policy once more, but for one thing: much that must not be taken for the same layout, and some that must.
+func (s *scene) varied(p, name string) string {
+	_, p, _ = strings.Cut(p, "\n")
+	change := one(s.r, `["us"]`, `["eu"]`, `["x"]`, "none", `"EU"`, `"NA"`, `"EU-DE"`, "unknown", "64500", "64501", "pool: pool0", "pool: pool1", "pool: pool2", "cost", "nearest", "listed",
+		"map: one", "map: two", "band: 0.1", "band: 0.2", "hash", "weighted", "serve-all", "serve-first")
+	to := one(s.r, `["us", "x"]`, `["eu"]`, "none", `"EU"`, `"AS"`, "64502", "pool: pool0", "pool: pool3", "cost", "nearest", "latency", "map: two", "map: three", "band: 0.3", "hash", "servfail")
+	return "  - name: " + name + "\n" + strings.Replace(p, change, to, 1+s.r.IntN(2))
 }
 
 // parseText reads a Document of files; nil if they are refused.

@@ -341,7 +341,10 @@ func TestCompileIsFixed(t *testing.T) {
 
 // TestOneLayout: policies that differ in their targets alone share a layout, and with it their published scopes.
 func TestOneLayout(t *testing.T) {
-	head := "regions: [{name: fra, location: [50, 8], pair: ams}, {name: ams, location: [52, 5]}, {name: iad, location: [39, -77]}]\n"
+	head := "regions: [{name: fra, location: [50, 8], pair: ams, jurisdictions: [de]}, {name: ams, location: [52, 5]}, {name: iad, location: [39, -77], jurisdictions: [us]}]\n"
+	fences := func(a, b string) string {
+		return "  - {name: last, all_down: servfail, rules: [{name: a, geos: [unknown], pool: w7, rank: [nearest], fence: " + a + "}, {name: b, pool: w7, fence: " + b + "}]}\n"
+	}
 	pools, policies := "pools:\n", "policies:\n"
 	const n = 1000
 	for i := range n {
@@ -363,6 +366,11 @@ func TestOneLayout(t *testing.T) {
 		{"  - {name: last, all_down: servfail, rules: [{name: x, geos: [EU-DE], pool: w7, rank: [nearest]}, {name: z, pool: d7}]}\n", 2},
 		{"  - {name: last, all_down: servfail, rules: [{name: x, geos: [EU], pool: w7, rank: [{nearest: {band: 1km}}]}, {name: z, pool: d7}]}\n", 2},
 		{"  - {name: last, all_down: servfail, rules: [{name: x, geos: [EU], pool: d7, rank: [nearest]}, {name: z, pool: d7}]}\n", 2},
+		{fences("[de]", "[de]"), 2},
+		{fences("[de]", "[de]") + strings.ReplaceAll(fences("[de]", "[de]"), "last", "behind"), 2},
+		{fences("[de]", "[de]") + strings.ReplaceAll(fences("[us]", "[de]"), "last", "behind"), 3},
+		{fences("[de]", "[de]") + strings.ReplaceAll(fences("[de]", "[de, us]"), "last", "behind"), 3},
+		{fences("[de]", "none") + strings.ReplaceAll(fences("[de]", "[de, us]"), "last", "behind"), 3},
 	} {
 		doc := load(t, head+pools+policies+c.more)
 		compiled := compile(t, doc, networks)
