@@ -18,7 +18,7 @@ const txtStringMax = 255
 
 // chaos answers a question of class CH. What is not configured, and every other name or type, is refused.
 func (r *responder) chaos(w *World, p *packet, msg []byte, limit int, reply *zone.Reply) ([]byte, Kind) {
-	q := &r.query
+	q := r.q
 	reply.Rcode = dnswire.RcodeRefused
 	if q.Type != dnswire.TypeTXT && q.Type != dnswire.TypeANY {
 		return msg, Refused
@@ -45,7 +45,7 @@ func (r *responder) chaosByFunc(w *World, p *packet, msg []byte, limit int, repl
 	if r.chaosFunc == nil {
 		return msg, Refused
 	}
-	lines, ok := r.chaosFunc(w, &r.query, p.source.Addr())
+	lines, ok := r.chaosFunc(w, r.q, p.source.Addr())
 	if !ok {
 		return msg, Refused
 	}
@@ -54,7 +54,7 @@ func (r *responder) chaosByFunc(w *World, p *packet, msg []byte, limit int, repl
 		line = line[:min(len(line), txtStringMax)]
 		if len(msg)+dnswire.RecordLen(1+len(line)) > limit {
 			reply.TC, reply.AN = true, 0
-			return msg[:r.query.QuestionEnd], Chaos
+			return msg[:r.q.QuestionEnd], Chaos
 		}
 		msg = dnswire.AppendRecord(msg, dnswire.HeaderLen, dnswire.TypeTXT, dnswire.ClassCH, 0, 1+len(line))
 		msg = append(append(msg, byte(len(line))), line...)

@@ -21,7 +21,7 @@ func NewResponder(cfg Config, w *World) (*Responder, error) {
 		return nil, err
 	}
 	v := &view{world: w, hits: newHits(1, len(w.names))}
-	return &Responder{r: newResponder(&cfg, &block{}, 0), v: v}, nil
+	return &Responder{r: newResponder(&cfg, &block{}, 0, BatchMax), v: v}, nil
 }
 
 // Answer answers one query as it came from source; nil is a drop. Room is the length of its buffer.

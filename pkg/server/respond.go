@@ -32,19 +32,29 @@ type responder struct {
 	// Scratch.
 	tally    tally
 	rng      rand.PCG // for weighted draws: not secret, only different everywhere
-	query    dnswire.Query
+	batch    []staged
+	touched  byte           // what read-ahead read; it means nothing
+	q        *dnswire.Query // of the packet that is being answered, in batch
 	opt      dnswire.OPT
 	decide   steering.Query
 	decision steering.Decision
 }
 
-// newResponder makes the responder that counts in the block of this number.
-func newResponder(cfg *Config, b *block, number int) *responder {
+// staged is one packet of a batch between being read and being answered.
+type staged struct {
+	query   dnswire.Query
+	outcome dnswire.Outcome
+	hash    uint64 // of the name to look up; 0: none
+	record  uint32 // where its record may be
+}
+
+// newResponder makes the responder that counts in the block of this number and answers size packets at a time.
+func newResponder(cfg *Config, b *block, number, size int) *responder {
 	var seed [16]byte
 	crand.Read(seed[:])
 	r := &responder{
 		block: b, number: number, identity: []byte(cfg.Identity), version: []byte(cfg.Version), payload: cfg.UDPPayload,
-		keepalive: uint16(min(cfg.TCP.Idle/(100*time.Millisecond), 1<<16-1)), chaosFunc: cfg.Chaos,
+		keepalive: uint16(min(cfg.TCP.Idle/(100*time.Millisecond), 1<<16-1)), chaosFunc: cfg.Chaos, batch: make([]staged, size),
 	}
 	r.rng.Seed(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:]))
 	return r
@@ -52,11 +62,43 @@ func newResponder(cfg *Config, b *block, number int) *responder {
 
 // answer answers a batch in place: each packet's query is replaced by its answer, or n is 0 where there is none. It
 // takes no lock, makes no allocation and cannot panic on any packet.
+//
+// A large zone's records lie anywhere in memory, and each look-up would wait for its own. So all packets are read first,
+// then all their hash slots, then all records: the waits of one stage overlap.
 func (r *responder) answer(v *view, packets []packet) {
-	for i := range packets {
-		r.answerOne(v, &packets[i])
+	for len(packets) > 0 {
+		now := packets[:min(len(packets), len(r.batch))]
+		packets = packets[len(now):]
+		for i := range now {
+			r.batch[i].read(v.world.set, &now[i])
+		}
+		if len(now) > 1 {
+			r.readAhead(v.world.set, r.batch[:len(now)])
+		}
+		for i := range now {
+			r.answerOne(v, &now[i], &r.batch[i])
+		}
 	}
 	r.tally.flush(r.block)
+}
+
+// read parses a packet and hashes the name to look up.
+func (b *staged) read(set *zone.Set, p *packet) {
+	q := &b.query
+	b.outcome, b.hash = cutShort(q.Parse(p.buf[:min(p.n, len(p.buf))]), p.cut), 0
+	if b.outcome == dnswire.OK {
+		b.hash = set.Hash(q.Name[:q.NameLen])
+	}
+}
+
+// readAhead reads what the look-ups of a batch will want.
+func (r *responder) readAhead(set *zone.Set, batch []staged) {
+	for i := range batch {
+		batch[i].record = set.Slot(batch[i].hash)
+	}
+	for i := range batch {
+		r.touched ^= set.Record(batch[i].record)
+	}
 }
 
 // count counts an event outside a batch at once.
@@ -66,10 +108,10 @@ func (r *responder) count(counter int) {
 }
 
 // answerOne makes one answer: the question stays where it is, octet for octet, and what follows it is written over.
-func (r *responder) answerOne(v *view, p *packet) {
-	q := &r.query
-	out := q.Parse(p.buf[:min(p.n, len(p.buf))])
-	p.n, out = 0, cutShort(out, p.cut)
+func (r *responder) answerOne(v *view, p *packet, b *staged) {
+	r.q = &b.query
+	q, out := r.q, b.outcome
+	p.n = 0
 	r.tally.query(p)
 	if out.Dropped() {
 		r.tally.drop(out)
@@ -89,7 +131,7 @@ func (r *responder) answerOne(v *view, p *packet) {
 	case q.Class != dnswire.ClassIN || q.Type == dnswire.TypeAXFR || q.Type == dnswire.TypeIXFR:
 		reply.Rcode, kind = dnswire.RcodeRefused, Refused
 	default:
-		msg, kind, scope = r.lookUp(v, p, msg, limit, &reply)
+		msg, kind, scope = r.lookUp(v, p, msg, limit, b.hash, &reply)
 	}
 	r.finish(p, msg, &reply, kind, scope)
 }
@@ -117,7 +159,7 @@ func rcodeOf(out dnswire.Outcome) uint8 {
 // prepare fills the answer's OPT record and gives the length that the message may have before it. An error answer
 // echoes no options: the ones of its query were not all read.
 func (r *responder) prepare(p *packet, out dnswire.Outcome) int {
-	q, o := &r.query, &r.opt
+	q, o := r.q, &r.opt
 	limit := min(len(p.buf), dnswire.MessageMax)
 	if p.transport == UDP {
 		size := dnswire.UDPMin
@@ -147,10 +189,10 @@ func (r *responder) prepare(p *packet, out dnswire.Outcome) int {
 }
 
 // lookUp answers a question of class IN from the zones, and by a policy where they say so.
-func (r *responder) lookUp(v *view, p *packet, msg []byte, limit int, reply *zone.Reply) ([]byte, Kind, uint8) {
-	q, w := &r.query, v.world
+func (r *responder) lookUp(v *view, p *packet, msg []byte, limit int, hash uint64, reply *zone.Reply) ([]byte, Kind, uint8) {
+	q, w := r.q, v.world
 	// A chain that reaches a steered name must not be cached for all clients (design: section 5.12).
-	msg, *reply = w.set.Answer(msg, q.Name[:q.NameLen], q.Labels, q.Type, limit, q.ECS.Present)
+	msg, *reply = w.set.AnswerHashed(msg, q.Name[:q.NameLen], q.Labels, hash, q.Type, limit, q.ECS.Present)
 	switch reply.Kind {
 	case zone.Outside:
 		reply.Rcode = dnswire.RcodeRefused
@@ -177,7 +219,7 @@ func kindOf(reply *zone.Reply) Kind {
 
 // finish appends the OPT record, writes the header and counts.
 func (r *responder) finish(p *packet, msg []byte, reply *zone.Reply, kind Kind, scope uint8) {
-	q := &r.query
+	q := r.q
 	flags, questions, additional := uint16(0), uint16(0), reply.AR
 	if reply.AA {
 		flags = dnswire.FlagAA

@@ -69,7 +69,7 @@ func New(cfg Config, w *World) (*Server, error) {
 		for i := range s.cfg.Workers {
 			b := s.newBlock()
 			conn := e.udp[i%len(e.udp)]
-			run, err := newUDPWorker(&s.cfg, conn, e.addr.Addr(), newResponder(&s.cfg, b, len(s.blocks)-1), &s.view, &s.stopping)
+			run, err := newUDPWorker(&s.cfg, conn, e.addr.Addr(), newResponder(&s.cfg, b, len(s.blocks)-1, BatchMax), &s.view, &s.stopping)
 			if err != nil {
 				return nil, errors.Join(fmt.Errorf("listening on %s: %w", e.addr, err), s.Close())
 			}

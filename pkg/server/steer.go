@@ -8,7 +8,7 @@ import (
 
 // steer answers at a steered name: links of a chain may stand in msg already. It gives the answer's scope.
 func (r *responder) steer(v *view, p *packet, msg []byte, limit int, reply *zone.Reply) ([]byte, Kind, uint8) {
-	q, w := &r.query, v.world
+	q, w := r.q, v.world
 	b := w.steers[reply.Steer]
 	typ, offered := b.typeOf(w.table, q.Type)
 	if !offered {
@@ -58,7 +58,7 @@ func (b binding) typeOf(t *steering.Table, qtype uint16) (steering.Type, bool) {
 
 // unsteered answers for a type that the policy does not offer. It is the same for every client, so its scope is 0.
 func (r *responder) unsteered(w *World, msg []byte, limit int, reply *zone.Reply) ([]byte, Kind, uint8) {
-	q := &r.query
+	q := r.q
 	if q.Type == dnswire.TypeANY {
 		msg = w.set.AppendANY(msg, reply, q.NameLen, limit) // RFC 8482 section 4.2
 	} else {

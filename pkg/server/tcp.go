@@ -63,7 +63,7 @@ func newTCPServer(cfg *Config, v *atomic.Pointer[view]) *tcpServer {
 	var made atomic.Uint64
 	t.scratch.New = func() any {
 		b := t.blocks[made.Add(1)%uint64(len(t.blocks))]
-		return &tcpScratch{responder: newResponder(cfg, b.block, b.number)}
+		return &tcpScratch{responder: newResponder(cfg, b.block, b.number, 1)}
 	}
 	return t
 }

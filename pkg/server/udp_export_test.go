@@ -53,7 +53,7 @@ func SendTo(t *testing.T, w *World, query []byte, n, portZero int) Sending {
 	var v atomic.Pointer[view]
 	v.Store(&view{world: w, hits: newHits(1, len(w.names))})
 	b := &block{}
-	worker, err := newBatchWorker(e.udp[0], cfg.Listen[0].Addr(), newResponder(&cfg, b, 0), &v, new(atomic.Bool))
+	worker, err := newBatchWorker(e.udp[0], cfg.Listen[0].Addr(), newResponder(&cfg, b, 0, BatchMax), &v, new(atomic.Bool))
 	if err != nil {
 		t.Fatal(err)
 	}
