@@ -76,7 +76,8 @@ type MinUp struct {
 // Of gives the least number of usable targets for a pool of n.
 func (m MinUp) Of(n int) int {
 	if m.IsPercent {
-		return int(math.Ceil(float64(n) * m.Percent / 100))
+		// What binary fractions add to a decimal percentage must not cost a target: 64.4 % of 250 is 161.
+		return int(math.Ceil(float64(n)*m.Percent/100 - 1e-9))
 	}
 	return m.Count
 }

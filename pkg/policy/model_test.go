@@ -204,3 +204,15 @@ func TestOrderOfFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestMinUpRounds shows that a percentage means what it says in decimals.
+func TestMinUpRounds(t *testing.T) {
+	for _, c := range []struct {
+		percent float64
+		of, min int
+	}{{64.4, 250, 161}, {50, 3, 2}, {33.3, 1000, 333}, {33.31, 1000, 334}, {100, 7, 7}, {0, 7, 0}} {
+		if got := (policy.MinUp{Percent: c.percent, IsPercent: true}).Of(c.of); got != c.min {
+			t.Errorf("%g %% of %d is %d, want %d", c.percent, c.of, got, c.min)
+		}
+	}
+}

@@ -82,7 +82,7 @@ func madeCity(t *testing.T) string {
 		if r.IntN(3) > 0 {
 			record["location"] = mmdbtype.Map{"latitude": mmdbtype.Float64(number(t, f[2])), "longitude": mmdbtype.Float64(number(t, f[3]))}
 		}
-		if err := w.Insert(&net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}, record); err != nil {
+		if err = w.Insert(&net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}, record); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -395,7 +395,7 @@ func offers(t *Table, s *Policy, l *Layout, y Type) bool {
 	return true
 }
 
-// offersSome says whether any target of the policy's plans could answer for a type; without `families: separate` all or none do.
+// offersSome says whether any target of the policy could answer for a type; then every plan must offer it.
 func offersSome(t *Table, s *Policy, y Type) bool {
 	return slices.ContainsFunc(s.Targets, func(id TargetID) bool { return t.targets[id].exists(y) })
 }
