@@ -94,7 +94,7 @@ func startPeer(t testing.TB, name, dir string, port int, conf, program string, a
 	}
 	cmd := exec.Command(program, append(args, file)...) //nolint:gosec,noctx // a fixed program; it is stopped below
 	cmd.Dir = dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = peerAttributes()
 	var out lockedBuffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {

@@ -6,14 +6,6 @@ import "encoding/binary"
 // octet of the name.
 const nameSlack = 8
 
-// Lower folds the ASCII letters of a name in wire form to lower case, in place (RFC 4343). Length octets are below 64
-// and so never letters; octets above 127 stay as they are.
-func Lower(name []byte) {
-	for i, c := range name {
-		name[i] = lowerByte(c)
-	}
-}
-
 // NameLen is the length in octets of the uncompressed name that wire starts with, root label included, and its number
 // of labels, the root not counted. It is -1 if the name is cut off, longer than NameMax, or has a compression pointer
 // or another label type (RFC 1035 section 4.1.4, RFC 6891 section 5).
@@ -31,14 +23,6 @@ func NameLen(wire []byte) (length, labels int) {
 		labels++
 	}
 	return -1, 0
-}
-
-// Parent is the name without its first label; the root's parent is the root. The name must be valid and uncompressed.
-func Parent(name []byte) []byte {
-	if len(name) <= 1 {
-		return name
-	}
-	return name[1+int(name[0]):]
 }
 
 // skipName is the offset behind the name at off, which may end in a compression pointer, or -1 if it is cut off or has

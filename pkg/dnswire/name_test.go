@@ -49,10 +49,6 @@ func TestLowerByte(t *testing.T) {
 			t.Errorf("%#x folds to %#x, want %#x", c, got, want)
 		}
 	}
-	b := []byte("\x03WwW\x00\xC1")
-	if dnswire.Lower(b); string(b) != "\x03www\x00\xC1" {
-		t.Errorf("Lower gives %q", b)
-	}
 }
 
 func TestNameLen(t *testing.T) {
@@ -75,18 +71,6 @@ func TestNameLen(t *testing.T) {
 	} {
 		if length, labels := dnswire.NameLen([]byte(c.wire)); length != c.length || labels != c.labels {
 			t.Errorf("NameLen(%q) = %d, %d; want %d, %d", c.wire, length, labels, c.length, c.labels)
-		}
-	}
-}
-
-func TestParent(t *testing.T) {
-	for child, want := range map[string]string{
-		"\x03www\x07example\x00": "\x07example\x00",
-		"\x07example\x00":        "\x00",
-		"\x00":                   "\x00",
-	} {
-		if got := dnswire.Parent([]byte(child)); string(got) != want {
-			t.Errorf("Parent(%q) = %q, want %q", child, got, want)
 		}
 	}
 }

@@ -89,12 +89,7 @@ type Data struct {
 	slots     []*database // by position in Config.Databases; nil if missing
 	infos     []Info      // the same, as they are shown
 	overrides []override
-	id        string
 }
-
-// ID is a content hash of the Networks: the same on every node that has the
-// same files.
-func (d *Data) ID() string { return d.id }
 
 // Databases describes the configured databases, in their order; none with the
 // built-in one.
@@ -142,7 +137,6 @@ func Load(cfg Config, prev *Data) (*Data, source.Findings) {
 	}
 	d.loadOverrides(cfg.Overrides, prev.overrides, &fs)
 	d.Networks = compile(layers, d.overrides)
-	d.id = d.Networks.id()
 	return d, fs
 }
 

@@ -1,13 +1,6 @@
 package geo
 
-import (
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
-	"hash"
-	"math"
-	"net/netip"
-)
+import "net/netip"
 
 // Networks is all client networks in address order, disjoint, covering
 // everything, cut to blocks (/24, /56). Immutable.
@@ -61,65 +54,4 @@ func (n *Networks) run(a netip.Addr) (Run, int) {
 		}
 	}
 	return runs[lo], lo
-}
-
-// id is a content hash: SHA-256 of everything in the Networks, in hex, its
-// first 16 digits.
-func (n *Networks) id() string {
-	h := hasher{Hash: sha256.New()}
-	h.num(uint64(len(n.Places)))
-	for _, p := range n.Places {
-		for _, s := range []string{p.Continent, p.Country, p.Subdivision} {
-			h.num(uint64(len(s)))
-			h.buf = append(h.buf, s...)
-		}
-		h.num(uint64(p.ASN))
-		located := uint64(0)
-		if p.HasLocation {
-			located = 1
-		}
-		h.num(located)
-		h.num(math.Float64bits(p.Lat))
-		h.num(math.Float64bits(p.Lon))
-	}
-	for _, runs := range [][]Run{n.V4, n.V6} {
-		h.num(uint64(len(runs)))
-		for _, r := range runs {
-			h.num(r.Start)
-			h.num(uint64(r.Place))
-		}
-	}
-	h.num(uint64(len(n.Long)))
-	for _, l := range n.Long {
-		f, a := number(l.Prefix.Addr())
-		for _, x := range []uint64{uint64(f), a.hi, a.lo, uint64(l.Prefix.Bits()), uint64(l.Place)} {
-			h.num(x)
-		}
-	}
-	h.flush()
-	return hex.EncodeToString(h.Sum(nil)[:8])
-}
-
-// hasher feeds a hash with numbers, through a buffer, as a hash takes large
-// pieces much faster than small ones.
-type hasher struct {
-	hash.Hash
-	buf []byte
-}
-
-// hasherBuffer is when a hasher's buffer is passed on, in bytes.
-const hasherBuffer = 32 << 10
-
-// num adds a number.
-func (h *hasher) num(x uint64) {
-	h.buf = binary.LittleEndian.AppendUint64(h.buf, x)
-	if len(h.buf) >= hasherBuffer {
-		h.flush()
-	}
-}
-
-// flush passes the buffer on.
-func (h *hasher) flush() {
-	h.Write(h.buf) // a hash's never returns an error
-	h.buf = h.buf[:0]
 }

@@ -130,11 +130,11 @@ func Explain(s Scene, q Question) (*Explanation, error) {
 func (s Scene) steered(e *Explanation, q Question, client steering.Client, reply zone.Reply, qtype uint16) error {
 	c := s.Compiled
 	e.Policy = s.Zones.SteerPolicies()[reply.Steer]
-	at := slices.IndexFunc(c.Document.Policies, func(p *Policy) bool { return p.Name == e.Policy })
-	if at < 0 {
+	p := c.Document.Policy(e.Policy)
+	if p == nil {
 		return fmt.Errorf("the zone names policy %q, which is in no policy file", e.Policy)
 	}
-	id, p := steering.PolicyID(at), c.Document.Policies[at]
+	id := steering.PolicyID(p.Index)
 	e.PolicyAt, e.Table = p.Place.String(), c.Table.ID()
 	y, offered := c.offered(id, qtype)
 	if !offered {

@@ -145,14 +145,6 @@ const (
 	PickHash
 )
 
-// String gives the word of the files.
-func (p Pick) String() string {
-	if p == PickHash {
-		return "hash"
-	}
-	return "weighted"
-}
-
 // AllDown is what is answered when nothing in a plan is usable.
 type AllDown uint8
 
