@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -61,11 +62,11 @@ func TestReloadsUnderLoad(t *testing.T) {
 // states are the states of the two checked targets.
 func states(t *testing.T, n *node.Node) string {
 	t.Helper()
-	out := ""
+	var out strings.Builder
 	for _, id := range []string{"checked/one", "checked/two"} {
-		out += " " + n.TargetState(id)
+		out.WriteString(" " + n.TargetState(id))
 	}
-	return out[1:]
+	return out.String()[1:]
 }
 
 // generation is the files of one generation. The client is in Germany in even ones, in France in odd ones.

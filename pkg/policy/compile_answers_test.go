@@ -174,15 +174,16 @@ func TestScopes(t *testing.T) {
 // TestPlanTiersMax: a plan keeps 16 tiers, and the rest is one last tier, across pools, in which the pool stands before its
 // fallback even if another rule names that first.
 func TestPlanTiersMax(t *testing.T) {
-	pools := "pools:\n"
+	var pools strings.Builder
+	pools.WriteString("pools:\n")
 	for _, p := range []string{"name: web, fallback: dr", "name: dr"} {
-		pools += "  - {" + p + ", targets: ["
+		pools.WriteString("  - {" + p + ", targets: [")
 		for c := 'a'; c <= 't'; c++ {
-			pools += "{name: " + string(c) + "1, region: nrt, values: [192.0.2.1]},"
+			pools.WriteString("{name: " + string(c) + "1, region: nrt, values: [192.0.2.1]},")
 		}
-		pools += "]}\n"
+		pools.WriteString("]}\n")
 	}
-	compiled := compile(t, load(t, smallRegions+pools+policyOf("{name: eu, geos: [EU], pool: dr}", "{name: all, pool: web, rank: [listed]}")), smallWorld)
+	compiled := compile(t, load(t, smallRegions+pools.String()+policyOf("{name: eu, geos: [EU], pool: dr}", "{name: all, pool: web, rank: [listed]}")), smallWorld)
 	got, _ := planOf(t, compiled, netip.MustParsePrefix("10.200.0.0/24"))
 	tiers := strings.Split(got, " | ")
 	if len(tiers) != 17 || tiers[15] != "p1" || tiers[16] != "q1 r1 s1 t1 a1 b1 c1 d1 e1 f1 g1 h1 i1 j1 k1 l1 m1 n1 o1 p1 q1 r1 s1 t1" {
@@ -301,15 +302,16 @@ many  300 IN A     192.0.2.19
 		{"both", "", nil, `policy "www" flattens both.example.com., and there are no zones`},
 	} {
 		t.Run(c.hosts+c.keys, func(t *testing.T) {
-			text := "pools:\n  - {name: web, targets: ["
+			var text strings.Builder
+			text.WriteString("pools:\n  - {name: web, targets: [")
 			for i, host := range strings.Fields(c.hosts) {
 				if !strings.HasSuffix(host, ".") {
 					host += ".example.com."
 				}
-				text += "{name: t" + string(rune('0'+i)) + ", region: fra, values: [" + host + "]},"
+				text.WriteString("{name: t" + string(rune('0'+i)) + ", region: fra, values: [" + host + "]},")
 			}
-			text += "]}\npolicies: [{name: www, all_down: servfail, flatten: true" + c.keys + ", rules: [{name: all, pool: web}]}, {name: plain, all_down: servfail, rules: [{name: all, pool: web}]}]\n"
-			compiled, found := policy.Compile(load(t, smallRegions+text), policy.Input{Networks: smallWorld, Zones: c.zones})
+			text.WriteString("]}\npolicies: [{name: www, all_down: servfail, flatten: true" + c.keys + ", rules: [{name: all, pool: web}]}, {name: plain, all_down: servfail, rules: [{name: all, pool: web}]}]\n")
+			compiled, found := policy.Compile(load(t, smallRegions+text.String()), policy.Input{Networks: smallWorld, Zones: c.zones})
 			if compiled == nil {
 				if !strings.Contains(lines(found), c.want) {
 					t.Errorf("found %swant %s", lines(found), c.want)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"geodns/pkg/geo"
@@ -39,25 +40,26 @@ func benchNetworks() *geo.Networks {
 
 // benchDocument has ten policies, each of a layout of its own, over twelve regions.
 func benchDocument(b *testing.B) *policy.Document {
-	text := "regions:\n"
+	var text strings.Builder
+	text.WriteString("regions:\n")
 	for i := range 12 {
-		text += fmt.Sprintf("  - {name: r%d, location: [%d, %d], cost: 0.%d, pair: r%d}\n", i, i*9-50, i*29-170, i%4, i^1)
+		fmt.Fprintf(&text, "  - {name: r%d, location: [%d, %d], cost: 0.%d, pair: r%d}\n", i, i*9-50, i*29-170, i%4, i^1)
 	}
-	text += "pools:\n  - {name: dr, targets: [{name: a, region: r3, values: [192.0.2.1]}, {name: b, region: r8, values: [192.0.2.2]}]}\n"
+	text.WriteString("pools:\n  - {name: dr, targets: [{name: a, region: r3, values: [192.0.2.1]}, {name: b, region: r8, values: [192.0.2.2]}]}\n")
 	for i := range 10 {
-		text += fmt.Sprintf("  - {name: web%d, fallback: dr, targets: [", i)
+		fmt.Fprintf(&text, "  - {name: web%d, fallback: dr, targets: [", i)
 		for j := range 12 {
-			text += fmt.Sprintf("{name: a%d, region: r%d, values: [10.0.%d.1]}, {name: b%d, region: r%d, values: [10.0.%d.2]}, ", j, (i+j)%12, j, j, (i*j)%12, j)
+			fmt.Fprintf(&text, "{name: a%d, region: r%d, values: [10.0.%d.1]}, {name: b%d, region: r%d, values: [10.0.%d.2]}, ", j, (i+j)%12, j, j, (i*j)%12, j)
 		}
-		text += "]}\n"
+		text.WriteString("]}\n")
 	}
-	text += `maps: [{name: m, areas: {default: [r1, "*"], EU: [r5, r6, "*"], NA: [r2, r3, r4], AS-JP: [r11, r10]}, subnets: {192.0.2.0/24: [r5]}}]` + "\npolicies:\n"
+	text.WriteString(`maps: [{name: m, areas: {default: [r1, "*"], EU: [r5, r6, "*"], NA: [r2, r3, r4], AS-JP: [r11, r10]}, subnets: {192.0.2.0/24: [r5]}}]` + "\npolicies:\n")
 	for i := range 10 {
 		rank := []string{"nearest", "{nearest: {band: 500km}}, cost", "{map: m}, nearest", "{cost: {band: 0.1}}, {nearest: {band: 100km}}", "{map: m}"}[i%5]
-		text += fmt.Sprintf("  - {name: p%d, all_down: serve-all, rules: [{name: a, geos: [EU], pool: web%d, rank: [%s]}, {name: b, asns: [7, 8], pool: web%d}, {name: c, pool: web%d, rank: [%s]}]}\n",
+		fmt.Fprintf(&text, "  - {name: p%d, all_down: serve-all, rules: [{name: a, geos: [EU], pool: web%d, rank: [%s]}, {name: b, asns: [7, 8], pool: web%d}, {name: c, pool: web%d, rank: [%s]}]}\n",
 			i, i, rank, 9-i, (i+3)%10, rank)
 	}
-	doc, found := parseText(text)
+	doc, found := parseText(text.String())
 	if doc == nil {
 		b.Fatal(lines(found))
 	}

@@ -48,20 +48,21 @@ func flatAddrs(host string) (out []netip.Addr) {
 // flatZone is a zone of hosts to flatten, and of names that are steered by the policies p0 to p2.
 func flatZone(t *testing.T) *zone.Set {
 	t.Helper()
-	text := "@ 300 IN SOA ns1 hostmaster 1 7200 3600 1209600 300\n@ 300 IN NS ns1\nns1 300 IN A 192.0.2.53\n"
+	var text strings.Builder
+	text.WriteString("@ 300 IN SOA ns1 hostmaster 1 7200 3600 1209600 300\n@ 300 IN NS ns1\nns1 300 IN A 192.0.2.53\n")
 	for i := range flatHosts {
 		for _, a := range flatAddrs(fmt.Sprint("h", i)) {
 			kind := "AAAA"
 			if a.Is4() {
 				kind = "A"
 			}
-			text += fmt.Sprintf("h%d 300 IN %s %s\n", i, kind, a)
+			fmt.Fprintf(&text, "h%d 300 IN %s %s\n", i, kind, a)
 		}
 	}
 	for i, ttl := range []int{0, 30, 100} {
-		text += fmt.Sprintf("p%d %d IN STEER p%d\n", i, ttl, i)
+		fmt.Fprintf(&text, "p%d %d IN STEER p%d\n", i, ttl, i)
 	}
-	return zones(t, map[string]string{"flat.example": text})
+	return zones(t, map[string]string{"flat.example": text.String()})
 }
 
 // zones loads zone files by origin.

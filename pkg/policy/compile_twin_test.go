@@ -352,11 +352,12 @@ func (w *twin) plan(p *policy.Policy, client netip.Prefix) (tiers [][]*policy.Ta
 
 // text is the client's plan to be compared and kept.
 func (w *twin) text(p *policy.Policy, client netip.Prefix) string {
-	key := fmt.Sprint(p.Name, w.place(client)) // all that a plan can hang on: the place, and the subnets that are named
+	var key strings.Builder
+	fmt.Fprint(&key, p.Name, w.place(client)) // all that a plan can hang on: the place, and the subnets that are named
 	for _, subnet := range twinNamed(p) {
-		key += fmt.Sprint(" ", twinIn(subnet, client))
+		fmt.Fprint(&key, " ", twinIn(subnet, client))
 	}
-	if text, ok := w.known[key]; ok {
+	if text, ok := w.known[key.String()]; ok {
 		return text
 	}
 	var b strings.Builder
@@ -369,6 +370,6 @@ func (w *twin) text(p *policy.Policy, client netip.Prefix) string {
 	if w.known == nil {
 		w.known = map[string]string{}
 	}
-	w.known[key] = b.String()
+	w.known[key.String()] = b.String()
 	return b.String()
 }

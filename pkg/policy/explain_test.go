@@ -82,14 +82,14 @@ func (w *world) explain(t *testing.T, scene policy.Scene, p *policy.Policy, ttl 
 func (w *world) reasons(t *testing.T, e *policy.Explanation, p *policy.Policy, client netip.Prefix, tr *steering.Trace) {
 	t.Helper()
 	var chosen []string
-	plan := ""
+	var plan strings.Builder
 	for i, tier := range e.Tiers {
 		if !slices.ContainsFunc([]string{"pool ", "fallback pool ", "all behind "}, func(s string) bool { return strings.HasPrefix(tier.Why, s) }) {
 			t.Fatalf("tier %d stands there for %q\n%s", i+1, tier.Why, e.Text())
 		}
-		plan += "|"
+		plan.WriteString("|")
 		for _, target := range tier.Targets {
-			plan += " " + target.ID
+			plan.WriteString(" " + target.ID)
 			if target.Result == "chosen" || strings.HasPrefix(target.Result, "chosen (") {
 				chosen = append(chosen, target.ID)
 			}
@@ -98,8 +98,8 @@ func (w *world) reasons(t *testing.T, e *policy.Explanation, p *policy.Policy, c
 			}
 		}
 	}
-	if plan != w.twin.text(p, client) {
-		t.Fatalf("plan %s, the twin has %s", plan, w.twin.text(p, client))
+	if plan.String() != w.twin.text(p, client) {
+		t.Fatalf("plan %s, the twin has %s", plan.String(), w.twin.text(p, client))
 	}
 	slices.Sort(chosen)
 	if !slices.Equal(chosen, slices.Sorted(slices.Values(e.Choice))) {

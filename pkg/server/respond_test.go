@@ -81,14 +81,15 @@ func text(t testing.TB, wire []byte) string {
 	for mark, section := range map[string][]dns.RR{"=": m.Answer, "^": m.Ns, "+": m.Extra} {
 		for _, rr := range section {
 			if o, ok := rr.(*dns.OPT); ok {
-				line := "OPT"
+				var line strings.Builder
+				line.WriteString("OPT")
 				if o.Do() {
-					line += " do"
+					line.WriteString(" do")
 				}
 				for _, option := range o.Option {
-					line += " " + option.String()
+					line.WriteString(" " + option.String())
 				}
-				out = append(out, line)
+				out = append(out, line.String())
 				continue
 			}
 			out = append(out, mark+" "+strings.ReplaceAll(rr.String(), "\t", " "))

@@ -243,13 +243,13 @@ func TestSet(t *testing.T) {
 	if diff := cmp.Diff([]string{"apex", "www"}, set.SteerPolicies()); diff != "" {
 		t.Error(diff)
 	}
-	got := ""
+	var got strings.Builder
 	for _, s := range set.Steers() {
-		got += fmt.Sprintln(s.Policy, s.Owner, s.Zone, s.TTL, filepath.Base(s.Place.File), s.Place.Line, s.Place.Col, s.Apex, s.Alone)
+		fmt.Fprintln(&got, s.Policy, s.Owner, s.Zone, s.TTL, filepath.Base(s.Place.File), s.Place.Line, s.Place.Col, s.Apex, s.Alone)
 	}
 	want := "apex example.com. example.com. 30 example.com.zone 4 1 true false\nwww *.a.example.com. example.com. 300 example.com.zone 5 1 false true\n" +
 		"www b.example.com. example.com. 300 example.com.zone 6 1 false false\n"
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got.String()); diff != "" {
 		t.Errorf("steers differ (-want +got):\n%s", diff)
 	}
 }
