@@ -17,7 +17,8 @@ func newReload() *cobra.Command {
 		Use:   "reload",
 		Short: "Have a running server load its files again, and wait for the result",
 		Long: `Have a running server load its zones, policies and geo databases again, and wait for the result, which is the exit code:
-0 when they are served, 1 when they are refused and what was served before is served on.`,
+0 when they are served, 1 when they are refused and what was served before is served on. A geo database that is refused is 1 as well:
+the one before it stays, and zones and policies are served as they are now.`,
 		Args: arguments(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return reload(cmd) },
 	}
@@ -54,6 +55,18 @@ func reload(cmd *cobra.Command) error {
 	if err := json.Unmarshal(body, &load); err != nil {
 		return fmt.Errorf("reading the server's answer: %w", err)
 	}
+	if err := writeLoad(cmd, &load); err != nil {
+		return err
+	}
+	if load.Errors > 0 { // zones and policies are served, or the server had refused the load
+		return fmt.Errorf("a geo database was refused, and what was in its place stays: %s", count(load.Errors, "error"))
+	}
+	return nil
+}
+
+// writeLoad prints a load that is served.
+func writeLoad(cmd *cobra.Command, load *api.Load) error {
+	out := cmd.OutOrStdout()
 	if wantsJSON(cmd) {
 		return writeJSON(out, load)
 	}
