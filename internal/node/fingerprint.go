@@ -3,9 +3,11 @@ package node
 import (
 	"crypto/sha256"
 	"fmt"
+	"hash"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"geodns/internal/source"
 )
@@ -14,43 +16,87 @@ import (
 // the time gets what was there at the last.
 const loadTries = 5
 
-// loadStable loads, and loads again if any file changed meanwhile: what is published was all on disk at one time.
-func loadStable(cfg *Config, prev *loaded) (l *loaded, found source.Findings) {
-	before := cfg.fingerprint()
+// clockTick is more than the step of the clock that files' times come from (10 ms at the slowest kernel).
+const clockTick = 50 * time.Millisecond
+
+// loadStable loads, and loads again if any file changed meanwhile: what is published was all on disk at one time. It gives the
+// print of the files from before they were read.
+func loadStable(cfg *Config, prev *loaded) (l *loaded, found source.Findings, before fingerprint) {
+	before = cfg.fingerprint()
 	for range loadTries {
 		l, found = load(cfg, prev)
 		after := cfg.fingerprint()
-		if after == before {
+		if after.sum == before.sum {
 			break
 		}
 		before = after
 	}
-	return l, found
+	return l, found, before
 }
 
+// fingerprint tells the files of one load from those of another.
+type fingerprint struct {
+	sum [sha256.Size]byte
+	// fresh: a file changed within clockTick before the print was taken, so that it may change again without a trace.
+	fresh bool
+}
+
+// same says that nothing changed between two prints, of which f is the earlier.
+func (f fingerprint) same(g fingerprint) bool { return !f.fresh && f.sum == g.sum }
+
 // fingerprint changes when any file that a load may read does: names, sizes, times of change and identities, links followed.
-func (c *Config) fingerprint() [sha256.Size]byte {
-	h := sha256.New()
-	note := func(path string) {
-		info, err := os.Stat(path)
-		if err != nil {
-			fmt.Fprintf(h, "%q %v\n", path, err)
-			return
+func (c *Config) fingerprint() fingerprint {
+	w := prints{now: time.Now(), sum: sha256.New()}
+	root := linkless(c.Zones)
+	fmt.Fprintf(w.sum, "%q\n", root)
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil: // what cannot be listed is not read either, or the load says so
+		case d.IsDir() && path != root && c.unread(path):
+			return fs.SkipDir
+		default:
+			w.note(path)
 		}
-		fmt.Fprintf(h, "%q %d %d %v %d\n", path, info.Size(), info.ModTime().UnixNano(), info.Mode(), inode(info))
-	}
-	err := filepath.WalkDir(c.Zones, func(path string, _ fs.DirEntry, err error) error {
-		if err == nil {
-			note(path)
-		}
-		return nil //nolint:nilerr // what cannot be listed is not read either, or the load says so
+		return nil
 	})
 	if err != nil {
-		fmt.Fprintln(h, err)
+		fmt.Fprintln(w.sum, err)
 	}
-	note(c.Geo.Overrides)
+	w.note(c.Geo.Overrides)
 	for _, f := range c.Geo.Databases {
-		note(f)
+		w.note(f)
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return fingerprint{sum: [sha256.Size]byte(w.sum.Sum(nil)), fresh: w.fresh}
+}
+
+// unread says whether a folder below the zones changes without any load's reading it: git's own, and the state folder, which the
+// node itself writes.
+func (c *Config) unread(path string) bool {
+	if filepath.Base(path) == ".git" {
+		return true
+	}
+	if c.State == "" {
+		return false
+	}
+	a, errA := os.Stat(path)
+	b, errB := os.Stat(c.State)
+	return errA == nil && errB == nil && os.SameFile(a, b)
+}
+
+// prints is a fingerprint in the making.
+type prints struct {
+	now   time.Time
+	sum   hash.Hash
+	fresh bool
+}
+
+// note adds a file or folder.
+func (w *prints) note(path string) {
+	info, err := os.Stat(path)
+	if err != nil {
+		fmt.Fprintf(w.sum, "%q %v\n", path, err)
+		return
+	}
+	w.fresh = w.fresh || w.now.Sub(info.ModTime()) < clockTick
+	fmt.Fprintf(w.sum, "%q %d %d %v %d\n", path, info.Size(), info.ModTime().UnixNano(), info.Mode(), inode(info))
 }

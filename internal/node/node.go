@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +45,10 @@ type Node struct {
 	touched  chan struct{}    // size 1: some file changed
 	stopped  chan struct{}    // closed when Run ends: nobody loads any more
 
+	// The loader's, New's before it.
+	read   fingerprint     // of the files of the last load
+	logged source.Findings // of the last load
+
 	mu sync.Mutex // guards the following
 
 	current *loaded
@@ -59,12 +64,13 @@ func New(cfg Config) (*Node, error) {
 		cfg: cfg, log: cfg.logger(), started: time.Now(), verdicts: make(chan struct{}, 1), built: make(chan built),
 		requests: make(chan loadRequest), touched: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
-	began := time.Now()
-	l, fs := loadStable(&cfg, nil)
-	if l == nil {
-		return nil, &LoadError{fs}
+	first := built{began: time.Now()}
+	first.loaded, first.findings, n.read = loadStable(&cfg, nil)
+	if first.loaded == nil {
+		return nil, &LoadError{first.findings}
 	}
-	n.logFindings(fs)
+	n.logged = slices.Clone(first.findings)
+	n.logFindings(first.findings)
 	statePath, err := stateFile(cfg.State)
 	if err != nil {
 		return nil, err
@@ -77,7 +83,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("health checks: %w", err)
 	}
-	w, err := n.world(l)
+	w, err := n.world(first.loaded)
 	if err != nil {
 		return nil, err
 	}
@@ -85,14 +91,17 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.took(l, fs, began, api.LoadLoaded)
+	n.took(first, api.LoadLoaded)
 	if err = n.listenAPI(); err != nil {
 		return nil, errors.Join(err, n.server.Close())
 	}
-	n.watch, err = newWatcher(n.watched())
+	n.watch, err = newWatcher()
 	if err != nil {
 		n.log.Warn("files are not watched; reload by `geodns reload` or SIGHUP", "error", err.Error())
+		return n, nil
 	}
+	n.rewatch()
+	signal(n.touched) // for what changed between the load and now
 	return n, nil
 }
 

@@ -306,53 +306,6 @@ func TestRefusedLoad(t *testing.T) {
 	}
 }
 
-// TestWatch shows that a changed file is loaded by itself: written, renamed, in a new folder, and by the swap of a symlink.
-func TestWatch(t *testing.T) {
-	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})
-	n, _ := run(t, cfg)
-	txt := func(name string) string {
-		for _, rr := range ask(t, n, name, dns.TypeTXT, "").Answer {
-			if x, ok := rr.(*dns.TXT); ok {
-				return x.Txt[0]
-			}
-		}
-		return ""
-	}
-	zone := func(serial int) string {
-		return strings.Replace(zoneText, " 1 7200", fmt.Sprintf(" %d 7200", serial), 1) + fmt.Sprintf("t IN TXT \"%d\"\n", serial)
-	}
-	write(t, cfg.Zones, map[string]string{"example.com.zone": zone(2)})
-	eventually(t, "a renamed file", func() bool { return txt("t.example.com.") == "2" })
-	if err := os.WriteFile(filepath.Join(cfg.Zones, "example.com.zone"), []byte(zone(3)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "a file written over", func() bool { return txt("t.example.com.") == "3" })
-	write(t, cfg.Zones, map[string]string{"more/example.net.zone": strings.Replace(zone(4), "www", ";www", 1)})
-	eventually(t, "a file in a new folder", func() bool { return txt("t.example.net.") == "4" })
-	write(t, cfg.Zones, map[string]string{"more/example.net.zone": strings.Replace(zone(5), "www", ";www", 1)})
-	eventually(t, "a change in the new folder", func() bool { return txt("t.example.net.") == "5" })
-}
-
-// TestWatchKubernetes mounts the zones the way that a ConfigMap is: files are links into ..data, itself a link that is swapped.
-func TestWatchKubernetes(t *testing.T) {
-	cfg := config(t, nil)
-	zone := func(serial int) map[string]string {
-		return map[string]string{"example.com.zone": strings.Replace(zoneText, "www", ";www", 1) + fmt.Sprintf("t IN TXT \"%d\"\n", serial)}
-	}
-	mount(t, cfg.Zones, "..2026_01_01", zone(1))
-	if err := os.Symlink("..data/example.com.zone", filepath.Join(cfg.Zones, "example.com.zone")); err != nil {
-		t.Fatal(err)
-	}
-	n, _ := run(t, cfg)
-	for serial := 2; serial < 5; serial++ {
-		mount(t, cfg.Zones, fmt.Sprintf("..2026_01_0%d", serial), zone(serial))
-		eventually(t, fmt.Sprintf("swap %d", serial), func() bool {
-			m := ask(t, n, "t.example.com.", dns.TypeTXT, "")
-			return len(m.Answer) == 1 && strings.Contains(m.Answer[0].String(), fmt.Sprintf(`"%d"`, serial))
-		})
-	}
-}
-
 // TestDatabases shows what a database does at the start, when it comes, and when it is spoilt.
 func TestDatabases(t *testing.T) {
 	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"geodns/internal/source"
@@ -15,6 +16,7 @@ type built struct {
 	loaded   *loaded
 	findings source.Findings
 	began    time.Time
+	again    bool            // nobody asked for it, and it found what the one before did: said already
 	done     chan<- api.Load // gets the outcome; has room for it
 }
 
@@ -66,23 +68,24 @@ func (n *Node) publishStates() error {
 func (n *Node) publishLoad(b built) api.Load {
 	before := n.currentLoad()
 	if b.loaded == nil {
-		return n.refused(b.findings, b.began)
+		return n.refused(b)
 	}
 	w, err := n.world(b.loaded)
 	if err != nil { // join checked the same by another route
 		b.findings.Errorf(source.WholeFile(n.cfg.Zones), "%v", err)
-		return n.refused(b.findings, b.began)
+		b.again = false
+		return n.refused(b)
 	}
 	n.server.Publish(w)
 	result := api.LoadLoaded
 	if b.loaded.id() == before.id() {
 		result = api.LoadUnchanged
 	}
-	return n.took(b.loaded, b.findings, b.began, result)
+	return n.took(b, result)
 }
 
 // took notes a load that is served now.
-func (n *Node) took(l *loaded, fs source.Findings, began time.Time, result string) api.Load {
+func (n *Node) took(b built, result string) api.Load {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if result == api.LoadLoaded {
@@ -91,35 +94,38 @@ func (n *Node) took(l *loaded, fs source.Findings, began time.Time, result strin
 	} else {
 		n.counts.Unchanged++
 	}
-	n.current = l
+	n.current = b.loaded
 	n.counts.Success = time.Now()
-	return n.noteLoad(result, fs, began)
+	return n.noteLoad(b, result)
 }
 
 // refused notes a load that changed nothing.
-func (n *Node) refused(fs source.Findings, began time.Time) api.Load {
+func (n *Node) refused(b built) api.Load {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.counts.Refused++
-	return n.noteLoad(api.LoadRefused, fs, began)
+	return n.noteLoad(b, api.LoadRefused)
 }
 
 // noteLoad is the record of a load's end. n.mu is held.
-func (n *Node) noteLoad(result string, fs source.Findings, began time.Time) api.Load {
-	n.last = api.Load{Result: result, At: time.Now().UTC(), Seconds: time.Since(began).Seconds()}
+func (n *Node) noteLoad(b built, result string) api.Load {
+	n.last = api.Load{Result: result, At: time.Now().UTC(), Seconds: time.Since(b.began).Seconds()}
 	if n.current != nil {
 		n.last.World = n.current.id()
 	}
-	n.last.SetFindings(fs)
+	n.last.SetFindings(b.findings)
 	log := n.log.Info
-	if result == api.LoadRefused {
+	switch {
+	case b.again && result != api.LoadLoaded:
+		log = n.log.Debug
+	case result == api.LoadRefused:
 		log = n.log.Error
 	}
 	log("load ended", "result", result, "world", n.last.World, "seconds", n.last.Seconds, "errors", n.last.Errors, "warnings", n.last.Warnings)
 	return n.last
 }
 
-// logFindings logs each finding of a load once, up to as many as anybody reads.
+// logFindings logs each finding of a load, up to as many as anybody reads.
 func (n *Node) logFindings(fs source.Findings) {
 	for i, f := range fs {
 		if i == api.FindingsListedMax {
@@ -154,7 +160,11 @@ func (n *Node) loadLoop(ctx context.Context) error {
 				more = false
 			}
 		}
-		outcome, err := n.loadOnce(ctx)
+		n.rewatch() // before reading: what changes while we read is loaded again
+		if len(callers) == 0 && n.read.same(n.cfg.fingerprint()) {
+			continue // something else changed in a folder that we watch, such as our own log
+		}
+		outcome, err := n.loadOnce(ctx, len(callers) > 0)
 		if err != nil {
 			return err
 		}
@@ -164,15 +174,18 @@ func (n *Node) loadLoop(ctx context.Context) error {
 	}
 }
 
-// loadOnce loads and has it published.
-func (n *Node) loadOnce(ctx context.Context) (api.Load, error) {
-	began := time.Now()
-	n.rewatch() // before reading: what changes while we read is loaded again
-	l, fs := loadStable(&n.cfg, n.currentLoad())
-	n.logFindings(fs)
+// loadOnce loads and has it published. Where nobody asked for it, findings are not logged again as long as they are the same.
+func (n *Node) loadOnce(ctx context.Context, asked bool) (api.Load, error) {
+	b := built{began: time.Now()}
+	b.loaded, b.findings, n.read = loadStable(&n.cfg, n.currentLoad())
+	b.again = !asked && slices.Equal(b.findings, n.logged)
+	if n.logged = slices.Clone(b.findings); !b.again {
+		n.logFindings(b.findings)
+	}
 	done := make(chan api.Load, 1)
+	b.done = done
 	select {
-	case n.built <- built{l, fs, began, done}:
+	case n.built <- b:
 	case <-ctx.Done():
 		return api.Load{}, ctx.Err()
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -17,44 +19,56 @@ const quiet = 200 * time.Millisecond
 // quietMax is when a load begins although files still change.
 const quietMax = 2 * time.Second
 
-// watcher watches folders, never files: a rename over a file, or the swap of the symlink that Kubernetes mounts a volume by, ends a
-// file's own watch without a word.
+// linksMax is how many links are followed to a file or folder, as many as the kernel follows.
+const linksMax = 40
+
+// watcher watches folders, never files: a rename over a file, or the swap of a symlink on the way to it, ends a file's own
+// watch without a word.
 type watcher struct {
 	notify *fsnotify.Watcher
 }
 
-// newWatcher watches the folders.
-func newWatcher(dirs []string) (*watcher, error) {
+// newWatcher makes a watcher of nothing.
+func newWatcher() (*watcher, error) {
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
 		return nil, fmt.Errorf("watching files: %w", err)
 	}
-	w := &watcher{notify}
-	if err := w.add(dirs); err != nil {
-		return nil, errors.Join(err, notify.Close())
-	}
-	return w, nil
+	return &watcher{notify}, nil
 }
 
-// add watches folders; those that are watched already stay so.
-func (w *watcher) add(dirs []string) error {
+// set watches these folders, which are sorted, and no others. One that cannot be watched does not keep the rest from it.
+func (w *watcher) set(dirs []string) error {
+	for _, d := range w.notify.WatchList() {
+		if _, wanted := slices.BinarySearch(dirs, d); !wanted {
+			_ = w.notify.Remove(d) // it may have gone by itself
+		}
+	}
+	var errs []error
 	for _, d := range dirs {
-		if err := w.notify.Add(d); err != nil {
-			return fmt.Errorf("watching %s: %w", d, err)
+		// Also where it is watched: the path may be another folder by now. One that went since was seen to go in the folder above.
+		if err := w.notify.Add(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("watching %s: %w", d, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// watched lists the folders whose changes matter: all below the zones folder, and those of the geo files.
+// watched lists the folders, without links in their paths, in which a change can change what a load reads: all below the zones
+// folder, those of the geo files, and those that hold a link on the way to any of them, such as `current` in
+// `current/zones`, or the `..data` by which Kubernetes mounts a volume.
 func (n *Node) watched() []string {
-	var dirs []string
-	err := filepath.WalkDir(n.cfg.Zones, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil //nolint:nilerr // a folder that went while we walked is not watched
-		}
-		if d.IsDir() {
+	dirs := wayTo(n.cfg.Zones, 0)
+	root := linkless(n.cfg.Zones)
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil: // a folder that went while we walked is not watched
+		case d.IsDir() && path != root && n.cfg.unread(path):
+			return fs.SkipDir
+		case d.IsDir():
 			dirs = append(dirs, path)
+		case d.Type()&fs.ModeSymlink != 0:
+			dirs = append(dirs, wayTo(path, 0)...)
 		}
 		return nil
 	})
@@ -63,19 +77,57 @@ func (n *Node) watched() []string {
 	}
 	for _, f := range append([]string{n.cfg.Geo.Overrides}, n.cfg.Geo.Databases...) {
 		if f != "" {
-			dirs = append(dirs, filepath.Dir(f))
+			dirs = append(dirs, wayTo(f, 0)...)
 		}
 	}
-	return dirs
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
 }
 
-// rewatch watches folders that have come since.
+// wayTo lists the folders in which a change can make a path lead elsewhere: the one that holds it, or the next above that
+// exists, and those that hold a link on the way.
+func wayTo(path string, links int) []string {
+	holder := filepath.Dir(path)
+	for !exists(holder) && holder != filepath.Dir(holder) {
+		holder = filepath.Dir(holder)
+	}
+	dirs := []string{linkless(holder)}
+	for at := path; ; at = filepath.Dir(at) {
+		target, err := os.Readlink(at)
+		if err == nil && links < linksMax {
+			in := linkless(filepath.Dir(at))
+			if dirs = append(dirs, in); !filepath.IsAbs(target) {
+				target = filepath.Join(in, target)
+			}
+			dirs = append(dirs, wayTo(target, links+1)...)
+		}
+		if at == filepath.Dir(at) {
+			return dirs
+		}
+	}
+}
+
+// exists says whether there is something at a path, links followed.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// linkless is a path without links in it; where it leads nowhere, the path itself.
+func linkless(path string) string {
+	if at, err := filepath.EvalSymlinks(path); err == nil {
+		return at
+	}
+	return filepath.Clean(path)
+}
+
+// rewatch watches the folders that matter now.
 func (n *Node) rewatch() {
 	if n.watch == nil {
 		return
 	}
-	if err := n.watch.add(n.watched()); err != nil && !errors.Is(err, fsnotify.ErrClosed) {
-		n.log.Warn("a folder is not watched", "error", err.Error())
+	if err := n.watch.set(n.watched()); err != nil && !errors.Is(err, fsnotify.ErrClosed) {
+		n.log.Warn("some changes will not be noticed; reload by `geodns reload` or SIGHUP", "error", err.Error())
 	}
 }
 
@@ -94,7 +146,7 @@ func (n *Node) runWatch(ctx context.Context) error {
 			if !open {
 				return nil
 			}
-			if e.Op == fsnotify.Chmod || n.inState(e.Name) {
+			if e.Op == fsnotify.Chmod {
 				continue
 			}
 			if calm == nil {
@@ -112,9 +164,4 @@ func (n *Node) runWatch(ctx context.Context) error {
 			signal(n.touched)
 		}
 	}
-}
-
-// inState says whether a path is in the state folder, which the node itself writes.
-func (n *Node) inState(path string) bool {
-	return n.cfg.State != "" && filepath.Dir(filepath.Clean(path)) == filepath.Clean(n.cfg.State)
 }
