@@ -13,9 +13,6 @@ func (n *Node) TargetState(id string) string {
 // Touch does what the watcher does when a file has changed.
 func (n *Node) Touch() { signal(n.touched) }
 
-// Touched says that the loader has not taken up such a signal yet.
-func (n *Node) Touched() bool { return len(n.touched) > 0 }
-
 // Loads counts the loads by their results.
 func (n *Node) Loads() (loaded, unchanged, refused uint64) {
 	c := n.loadCounts()
