@@ -188,7 +188,7 @@ func records(data *geo.Data, a netip.Addr) []string {
 	r := data.Lookup(a)
 	var out []string
 	if r.BuiltIn {
-		out = append(out, "built-in continents (IANA's registries): "+placeText(r.Place))
+		out = append(out, "built-in continents (IANA's registries): "+placeText(r.BuiltInPlace))
 	}
 	for _, db := range r.Databases {
 		line := fmt.Sprintf("%s (%s) %s: %s", db.Path, db.Type, db.Network, placeText(db.Place))

@@ -43,6 +43,10 @@ func TestBuiltIn(t *testing.T) {
 	if !rec.BuiltIn || rec.Place.Continent != "NA" || rec.Decided.String() != "8.8.8.0/24" || rec.Addr.String() != "8.8.8.8" {
 		t.Errorf("%+v", rec)
 	}
+	d, fs = geo.Load(geo.Config{Overrides: write(t, "o.yaml", []byte("overrides: [{prefix: 8.8.8.0/24, geo: EU-DE}]\n"))}, nil)
+	if rec = d.Lookup(netip.MustParseAddr("8.8.8.8")); len(fs) != 0 || rec.Place.Country != "DE" || rec.BuiltInPlace != (geo.Place{Continent: "NA"}) {
+		t.Errorf("below an override: %+v, %v", rec, fs)
+	}
 	if zero := d.Lookup(netip.Addr{}); zero.Place.Placed() {
 		t.Errorf("%+v", zero)
 	}

@@ -32,6 +32,8 @@ type Record struct {
 	// BuiltIn says that the built-in continents were asked, as no database is
 	// configured.
 	BuiltIn bool
+	// BuiltInPlace is what those say, alone.
+	BuiltInPlace Place
 	// Databases says what each database in use has, in their order.
 	Databases []DatabaseRecord
 	// Overrides are those that hold the address, the longest first.
@@ -73,6 +75,9 @@ func (d *Data) Lookup(a netip.Addr) Record {
 		if l.Prefix.Contains(a) && l.Prefix.Bits() > rec.Decided.Bits() {
 			rec.Place, rec.Decided = d.Networks.Places[l.Place], l.Prefix
 		}
+	}
+	if rec.BuiltIn {
+		rec.BuiltInPlace = builtIn().at(f, num).finished()
 	}
 	for i, db := range d.slots {
 		if db != nil {

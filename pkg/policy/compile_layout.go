@@ -147,8 +147,11 @@ func (c *client) describe() string {
 	case c.place.ASN != 0:
 		return fmt.Sprintf("AS%d (unknown place)", c.place.ASN)
 	}
-	return "no known place"
+	return unplaced
 }
+
+// unplaced is the place of a client of whom nothing is known.
+const unplaced = "no known place"
 
 // matcher is one rule, ready for many clients.
 type matcher struct {

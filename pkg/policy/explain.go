@@ -57,6 +57,8 @@ type Explanation struct {
 	TTLWhy    string   `json:"ttl_why,omitempty"`
 	Scope     uint8    `json:"scope"`
 	ScopeWhy  string   `json:"scope_why,omitempty"`
+
+	owner string // of the steered records: Name, or where a chain from it leads
 }
 
 // Tier is one tier of the client's plan and why it stands there.
@@ -108,7 +110,7 @@ func Explain(s Scene, q Question) (*Explanation, error) {
 	}
 	msg := make([]byte, 12+len(name)+4, messageMax)
 	copy(msg[12:], name)
-	_, reply := s.Zones.Answer(msg, name, labels, qtype, messageMax, e.ECS)
+	msg, reply := s.Zones.Answer(msg, name, labels, qtype, messageMax, e.ECS)
 	switch reply.Kind {
 	case zone.Outside:
 		e.Kind, e.Rcode, e.Note = "outside", "REFUSED", "no zone of ours holds this name"
@@ -116,11 +118,18 @@ func Explain(s Scene, q Question) (*Explanation, error) {
 	case zone.Answered:
 		e.Kind, e.Rcode = "static", rcodeName(reply.Rcode)
 		e.Note = fmt.Sprintf("from the zone file: %d answer, %d authority, %d additional records; the scope of a static answer is 0", reply.AN, reply.NS, reply.AR)
+		if e.ECS {
+			msg = msg[:12+len(name)+4]
+			if msg, reply = s.Zones.Answer(msg, name, labels, qtype, messageMax, false); reply.Kind == zone.Steered {
+				e.Note += fmt.Sprintf("; its chain leads to %s, which is steered, so that with ECS its first link is answered alone", nameAt(msg, int(reply.Owner)))
+			}
+		}
 		return e, nil
 	case zone.Steered:
 	}
-	e.Kind = "steered"
+	e.Kind, e.owner = "steered", e.Name
 	if reply.AN > 0 {
+		e.owner = nameAt(msg, int(reply.Owner))
 		e.Note = fmt.Sprintf("reached over %d CNAME or DNAME records", reply.AN)
 	}
 	return e, s.steered(e, q, client, reply, qtype)
@@ -137,7 +146,12 @@ func (s Scene) steered(e *Explanation, q Question, client steering.Client, reply
 	id := steering.PolicyID(p.Index)
 	e.PolicyAt, e.Table = p.Place.String(), c.Table.ID()
 	y, offered := c.offered(id, qtype)
-	if !offered {
+	switch {
+	case offered:
+	case qtype == typeANY:
+		e.Note, e.ScopeWhy = `answered with HINFO "RFC8482" alone, as ANY is at every name with addresses`, "the same for any client"
+		return nil
+	default:
 		e.Note, e.ScopeWhy = "NODATA: the policy's targets have nothing of this type, for any client", "a negative answer"
 		return nil
 	}
@@ -179,7 +193,7 @@ func (c *Compiled) offered(id steering.PolicyID, qtype uint16) (steering.Type, b
 // used: two routes to the same.
 func (s Scene) plan(e *Explanation, id steering.PolicyID, client steering.Client, tr *steering.Trace) error {
 	c := s.Compiled
-	l, p := c.layouts[c.layoutOf[id]], c.Document.Policies[id]
+	l, p := c.layoutFor(id), c.Document.Policies[id]
 	e.Cell = tr.Cell.String()
 	if tr.Long.IsValid() {
 		e.Cell = tr.Long.String() + " (an operator's subnet, longer than a cell)"
@@ -208,6 +222,13 @@ func (s Scene) plan(e *Explanation, id steering.PolicyID, client steering.Client
 		e.Tiers = append(e.Tiers, tier)
 	}
 	return nil
+}
+
+// layoutFor is a policy's layout, with the pools of this policy in place of the first's: reasons name pools.
+func (c *Compiled) layoutFor(id steering.PolicyID) *layout {
+	l := *c.layouts[c.layoutOf[id]]
+	l.slots = slotsOf(c.Document.Policies[id])
+	return &l
 }
 
 // targetOf is the id of the j'th target of a tier of a layout's plan, for one of its policies.
@@ -331,14 +352,14 @@ func (s Scene) choice(e *Explanation, p *Policy, y steering.Type, d *steering.De
 		switch y {
 		case steering.A:
 			for _, a := range t.V4 {
-				e.Answer = append(e.Answer, fmt.Sprintf("%s %d IN A %s", e.Name, d.TTL, a))
+				e.Answer = append(e.Answer, fmt.Sprintf("%s %d IN A %s", e.owner, d.TTL, a))
 			}
 		case steering.AAAA:
 			for _, a := range t.V6 {
-				e.Answer = append(e.Answer, fmt.Sprintf("%s %d IN AAAA %s", e.Name, d.TTL, a))
+				e.Answer = append(e.Answer, fmt.Sprintf("%s %d IN AAAA %s", e.owner, d.TTL, a))
 			}
 		case steering.Host:
-			e.Answer = append(e.Answer, fmt.Sprintf("%s %d IN CNAME %s", e.Name, d.TTL, t.Host))
+			e.Answer = append(e.Answer, fmt.Sprintf("%s %d IN CNAME %s", e.owner, d.TTL, t.Host))
 		}
 	}
 	candidates := 0

@@ -117,6 +117,8 @@ www    60  IN STEER www
 api    600 IN STEER api
 cdn    600 IN STEER cdn
 shop   60  IN CNAME www
+old    60  IN DNAME new
+*.new  60  IN STEER twin
 `})
 	doc := load(t, smallRegions+`
 checks: [{name: web, tcp: {port: 80}}]
@@ -125,10 +127,14 @@ pools:
       {name: f1, region: fra, values: [192.0.2.1, "2001:db8::1"], weight: 3}, {name: f2, region: fra, values: [192.0.2.2, "2001:db8::2"], weight: 1},
       {name: a1, region: ams, values: [192.0.2.3, "2001:db8::3"], weight: 1}, {name: i1, region: iad, values: [192.0.2.4, "2001:db8::4"], weight: 1}]}
   - {name: dr, targets: [{name: n1, region: nrt, values: [203.0.113.1, "2001:db8::5"]}]}
+  - {name: twin, check: web, fallback: dr, targets: [
+      {name: f1, region: fra, values: [192.0.2.11, "2001:db8::11"]}, {name: f2, region: fra, values: [192.0.2.12, "2001:db8::12"]},
+      {name: a1, region: ams, values: [192.0.2.13, "2001:db8::13"]}, {name: i1, region: iad, values: [192.0.2.14, "2001:db8::14"]}]}
   - {name: cdn, targets: [{name: one, region: fra, values: [one.example.net.]}, {name: two, region: iad, values: [two.example.net.]}]}
 maps: [{name: m, areas: {default: [iad, "*"], EU: [fra, ams]}, subnets: {10.1.1.128/25: [ams]}}]
 policies:
   - {name: www, all_down: serve-all, rules: [{name: near, geos: [EU], pool: web, rank: [{nearest: {band: 400km}}, cost]}, {name: rest, pool: web, rank: [latency, {cost: {band: 0.2}}]}]}
+  - {name: twin, all_down: serve-all, rules: [{name: near, geos: [EU], pool: twin, rank: [{nearest: {band: 400km}}, cost]}, {name: rest, pool: twin, rank: [latency, {cost: {band: 0.2}}]}]}
   - name: api
     pick: hash
     ttl: {min: 5, max: 30}
@@ -149,6 +155,11 @@ policies:
 		{"nodata", "api.example.com", "TXT", "10.1.1.0/24", ""},
 		{"static", "ns1.example.com", "A", "10.1.1.0/24", ""},
 		{"outside", "example.org", "A", "10.1.1.0/24", ""},
+		{"shared-layout", "a.old.example.com", "AAAA", "10.2.1.7", ""},
+		{"chain-ecs", "shop.example.com", "A", "10.4.1.0/24", ""},
+		{"any", "www.example.com", "ANY", "10.1.1.0/24", ""},
+		{"steer", "www.example.com", "STEER", "10.1.1.0/24", ""},
+		{"no-place", "www.example.com", "A", "10.200.0.0/16", ""},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			client, err := netip.ParsePrefix(c.client)
@@ -190,6 +201,9 @@ func TestExplainRefuses(t *testing.T) {
 		want string
 	}{
 		{policy.Question{Name: "www.example.com", Type: "AX", Client: all}, `no such type: "AX"; write A, AAAA, MX or TYPE99`},
+		{policy.Question{Name: "www.example.com", Type: "TYPE41", Client: all}, `type "TYPE41" is no question`},
+		{policy.Question{Name: "www.example.com", Type: "TYPE252", Client: all}, `type "TYPE252" is a zone transfer, which is refused`},
+		{policy.Question{Name: "www.example.com", Type: "TYPE65536", Client: all}, "no such type"},
 		{policy.Question{Name: "www..example.com", Client: all}, `"www..example.com" is no domain name: a label has 1 to 63 octets`},
 		{policy.Question{Name: "", Client: all}, `"" is no domain name: a name has 1 to 255 octets`},
 		{policy.Question{Name: strings.Repeat("a.", 128), Client: all}, "is no domain name: a name has 1 to 255 octets"},

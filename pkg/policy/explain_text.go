@@ -7,47 +7,75 @@ import (
 	"strings"
 )
 
-// The query types that explain knows by name beside TYPEnnn: those that are asked of steered names.
+// Query types that are treated apart.
 const (
 	typeA    = 1
 	typeAAAA = 28
+	typeANY  = 255
 )
+
+// typeNumbers are the types that explain knows by name beside TYPEnnn: those that zones hold, and STEER, which is NODATA.
+func typeNumbers() map[string]uint16 {
+	return map[string]uint16{
+		"": typeA, "A": typeA, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "HINFO": 13, "MX": 15, "TXT": 16, "AAAA": typeAAAA, "LOC": 29, "SRV": 33,
+		"NAPTR": 35, "DNAME": 39, "DS": 43, "SSHFP": 44, "RRSIG": 46, "NSEC": 47, "DNSKEY": 48, "NSEC3": 50, "NSEC3PARAM": 51, "TLSA": 52,
+		"CDS": 59, "CDNSKEY": 60, "OPENPGPKEY": 61, "CSYNC": 62, "ZONEMD": 63, "SVCB": 64, "HTTPS": 65, "ANY": typeANY, "URI": 256, "CAA": 257,
+		"STEER": 65400,
+	}
+}
 
 // typeNumber reads a type as dig does.
 func typeNumber(s string) (uint16, error) {
-	switch t := strings.ToUpper(s); t {
-	case "", "A":
-		return typeA, nil
-	case "AAAA":
-		return typeAAAA, nil
-	case "NS":
-		return 2, nil
-	case "CNAME":
-		return 5, nil
-	case "SOA":
-		return 6, nil
-	case "MX":
-		return 15, nil
-	case "TXT":
-		return 16, nil
-	case "SRV":
-		return 33, nil
-	case "DS":
-		return 43, nil
-	case "SVCB":
-		return 64, nil
-	case "HTTPS":
-		return 65, nil
-	case "ANY":
-		return 255, nil
-	case "CAA":
-		return 257, nil
-	default:
-		if n, err := strconv.ParseUint(strings.TrimPrefix(t, "TYPE"), 10, 16); err == nil && strings.HasPrefix(t, "TYPE") {
-			return uint16(n), nil
-		}
+	t := strings.ToUpper(s)
+	n, known := typeNumbers()[t]
+	if !known && strings.HasPrefix(t, "TYPE") {
+		number, err := strconv.ParseUint(t[len("TYPE"):], 10, 16)
+		n, known = uint16(number), err == nil
 	}
-	return 0, fmt.Errorf("no such type: %q; write A, AAAA, MX or TYPE99", s)
+	switch {
+	case !known:
+		return 0, fmt.Errorf("no such type: %q; write A, AAAA, MX or TYPE99", s)
+	case n == 0, n == 41, n == 128, n == 249, n == 250: // OPT, NXNAME, TKEY, TSIG: the server says FORMERR
+		return 0, fmt.Errorf("type %q is no question (RFC 6895 section 3.1, RFC 9824 section 3.5)", s)
+	case n == 251, n == 252:
+		return 0, fmt.Errorf("type %q is a zone transfer, which is refused", s)
+	}
+	return n, nil
+}
+
+// pointersMax bounds the compression pointers of one name: it has no more labels.
+const pointersMax = 128
+
+// nameAt is the name at an offset of a message that we made, as people write it.
+func nameAt(msg []byte, at int) string {
+	var b strings.Builder
+	for pointers := 0; at < len(msg) && msg[at] != 0; {
+		if msg[at] >= 0xC0 {
+			if pointers++; pointers > pointersMax || at+1 >= len(msg) {
+				break
+			}
+			at = int(msg[at]&0x3F)<<8 | int(msg[at+1])
+			continue
+		}
+		end := min(at+1+int(msg[at]), len(msg))
+		for _, c := range msg[at+1 : end] {
+			switch {
+			case c <= ' ' || c > '~':
+				fmt.Fprintf(&b, "\\%03d", c)
+			case strings.IndexByte(`.\"();@$`, c) >= 0:
+				b.WriteByte('\\')
+				b.WriteByte(c)
+			default:
+				b.WriteByte(c)
+			}
+		}
+		b.WriteByte('.')
+		at = end
+	}
+	if b.Len() == 0 {
+		return "."
+	}
+	return b.String()
 }
 
 // rcodeName is the name of a response code (RFC 6895 section 2.3) that a look-up can give.
@@ -136,7 +164,7 @@ func (e *Explanation) Text() string {
 		line("policy", "%s at %s, table %s", e.Policy, e.PolicyAt, e.Table)
 	}
 	if e.Cell != "" {
-		line("client", "cell %s, place %s", e.Cell, e.Place)
+		line("client", "cell %s, %s", e.Cell, e.placeText())
 	}
 	for _, r := range e.Records {
 		line("", "  %s", r)
@@ -167,6 +195,14 @@ func (e *Explanation) Text() string {
 		line("answer", "%s", a)
 	}
 	return b.String()
+}
+
+// placeText is the client's place in a line.
+func (e *Explanation) placeText() string {
+	if e.Place == unplaced {
+		return e.Place
+	}
+	return "place " + e.Place
 }
 
 // stateText is a target's state in a few words.
