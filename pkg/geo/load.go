@@ -76,8 +76,9 @@ type database struct {
 // Data is all that Load made. It is immutable and safe for concurrent readers.
 type Data struct {
 	Networks *Networks
-	// Lost says that databases are configured and none could be loaded: clients
-	// have no place but what overrides say.
+	// Lost says that a configured database could not be loaded, and there is none
+	// before it: clients that only it knows have no place, and whoever publishes
+	// wide scopes for them spoils what other nodes say of the same clients.
 	Lost bool
 	// Degraded says that a configured file is not the one in use: a database or
 	// the overrides were refused.
@@ -121,6 +122,8 @@ func Load(cfg Config, prev *Data) (*Data, source.Findings) {
 		if db != nil {
 			info = db.info
 			layers = append(layers, db.layer)
+		} else {
+			d.Lost = true
 		}
 		if refused != "" {
 			d.Degraded = true
@@ -131,7 +134,6 @@ func Load(cfg Config, prev *Data) (*Data, source.Findings) {
 		}
 		d.slots[i], d.infos = db, append(d.infos, info)
 	}
-	d.Lost = len(cfg.Databases) > 0 && len(layers) == 0
 	if len(cfg.Databases) == 0 {
 		layers = []*layer{builtIn()}
 	}

@@ -188,7 +188,7 @@ func TestLoadNoDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	half, fs := geo.Load(cfg, d)
-	if half.Lost || !half.Degraded || fs.Errors() != 1 || at(half.Networks, "1.0.0.1").Country != "AU" || half.Databases()[1].State != geo.Current {
+	if !half.Lost || !half.Degraded || fs.Errors() != 1 || at(half.Networks, "1.0.0.1").Country != "AU" || half.Databases()[1].State != geo.Current {
 		t.Errorf("%+v, %v", half.Databases(), fs)
 	}
 	if err := os.Rename(two, one); err != nil {

@@ -15,7 +15,7 @@ import (
 // Input is what a Document is compiled against.
 type Input struct {
 	Networks *geo.Networks
-	GeoLost  bool      // databases are configured, and none could be loaded
+	GeoLost  bool      // a configured database could not be loaded, and there is none before it
 	Zones    *zone.Set // for `flatten`; nil: no zones
 }
 
