@@ -194,6 +194,9 @@ func (l *loader) merge(data []byte) (*fileConfig, error) {
 			}
 		}
 	}
+	if err := l.checkEnvironment(); err != nil {
+		return nil, err
+	}
 	all := v.AllSettings()
 	dropFree(all)
 	raw := new(fileConfig)
@@ -207,6 +210,20 @@ func (l *loader) merge(data []byte) (*fileConfig, error) {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	return raw, nil
+}
+
+// checkEnvironment reports a variable whose text is not of its setting's kind, by the variable's name.
+func (l *loader) checkEnvironment() error {
+	for _, s := range settings() {
+		text := os.Getenv(s.env)
+		if flag := l.flags.Lookup(s.flag); text == "" || flag != nil && flag.Changed {
+			continue
+		}
+		if _, err := fromEnvironment(reflect.TypeFor[string](), reflect.TypeOf(s.value), text); err != nil {
+			return fmt.Errorf("%s in the environment: %w", s.env, err)
+		}
+	}
+	return nil
 }
 
 // dropFree takes out the keys that begin with "x-", which are the writer's own.
