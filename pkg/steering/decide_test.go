@@ -7,8 +7,8 @@ import (
 	"os"
 	"slices"
 	"testing"
-	"time"
 
+	"geodns/internal/dnstest"
 	"geodns/pkg/steering"
 )
 
@@ -18,9 +18,7 @@ func long() bool { return os.Getenv("GEODNS_PROVE") != "" }
 // seeded gives a generator whose seed is printed.
 func seeded(t *testing.T) *rand.Rand {
 	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
+	return rand.New(rand.NewPCG(dnstest.Seed(t), 0))
 }
 
 func build(t *testing.T, s *steering.Spec) *steering.Table {

@@ -7,13 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
+	"geodns/internal/dnstest"
 	"geodns/internal/source"
 	"geodns/pkg/zone"
 )
@@ -105,12 +105,7 @@ func mutate(rnd *rand.Rand, text string) string {
 // TestMutatedZones loads a thousand damaged zone files.
 func TestMutatedZones(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	if s, err := strconv.ParseUint(os.Getenv("ZONE_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	t.Logf("ZONE_SEED=%d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 3))
+	rnd := rand.New(rand.NewPCG(dnstest.Seed(t), 3))
 	text := richZone(t)
 	good, dir := 0, writeZones(t, map[string]string{"example.com.zone": text, "other.example.zone": strings.ReplaceAll(text, "www", "ftp")})
 	path := filepath.Join(dir, "example.com.zone")

@@ -150,9 +150,7 @@ func questionsOf(t *testing.T, text []byte, origin string) []question {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 1))
+	rnd := rand.New(rand.NewPCG(dnstest.Seed(t), 1))
 	var out []question
 	for _, name := range names {
 		all := types[name]

@@ -3,7 +3,6 @@ package zone_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
+	"geodns/internal/dnstest"
 	"geodns/internal/source"
 	"geodns/pkg/zone"
 )
@@ -335,12 +335,7 @@ func mend(t *testing.T, files map[string]string) (*zone.Set, map[string]string) 
 // TestTwin compares a Set with its twin on random zones, on every name of few labels and every type.
 func TestTwin(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	if s, err := strconv.ParseUint(os.Getenv("ZONE_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	t.Logf("ZONE_SEED=%d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 2))
+	rnd := rand.New(rand.NewPCG(dnstest.Seed(t), 2))
 	rounds := 150
 	if testing.Short() {
 		rounds = 20
