@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -144,6 +145,7 @@ func (n *Node) logFindings(fs source.Findings) {
 // for the next one, and all that wait share it.
 func (n *Node) loadLoop(ctx context.Context) error {
 	for {
+		debug.FreeOSMemory() // a load leaves several times of garbage what it keeps, and the next may be months away
 		var callers []loadRequest
 		select {
 		case <-ctx.Done():
