@@ -60,13 +60,14 @@ type compiler struct {
 	atlas *atlas
 	flats map[*Target]steering.TargetID // flattened twins of host-name targets
 	pools map[*Pool]uint32              // and of their pools, which would count each target twice otherwise
+	sets  map[[2]int]int                // answerSets by layout and answers
 }
 
 // Compile makes the Table of a checked Document: pure, and the same on every node that is given the same. The findings
 // are what only clients' places can show, such as a fence that leaves some of them nothing; with an error among them
 // there is no Compiled.
 func Compile(doc *Document, in Input) (*Compiled, source.Findings) {
-	c := &compiler{doc: doc, in: in, flats: map[*Target]steering.TargetID{}, pools: map[*Pool]uint32{}, out: &Compiled{Document: doc, networks: in.Networks}}
+	c := &compiler{doc: doc, in: in, flats: map[*Target]steering.TargetID{}, pools: map[*Pool]uint32{}, sets: map[[2]int]int{}, out: &Compiled{Document: doc, networks: in.Networks}}
 	c.addPools()
 	layouts, layoutOf := groupLayouts(doc)
 	c.out.layouts, c.out.layoutOf = layouts, layoutOf
@@ -145,6 +146,7 @@ func (c *compiler) addPolicy(p *Policy, at int) {
 		}
 	}
 	c.checkFamilies(p, l, all)
+	c.checkAnswerSets(p, at)
 	for _, e := range l.used {
 		s.Targets = append(s.Targets, all[e])
 	}
