@@ -27,6 +27,7 @@ target's state unknown; with --api a running server explains with what it knows 
 	addConfig(cmd)
 	addOutput(cmd)
 	addAPI(cmd)
+	cmd.Flag("api").Usage = "ask the running server with the API at this URL, not the files"
 	cmd.Flags().String("client", "", "the client's address, or the prefix that its resolver sends (EDNS Client Subnet)")
 	return cmd
 }

@@ -114,7 +114,7 @@ func join(zones *zone.Set, doc *policy.Document, fs *source.Findings) {
 		used[s.Policy] = true
 		switch {
 		case p == nil && len(names) == 0:
-			fs.Errorf(s.Place, "STEER names policy %q, and there are no policy files in the zones folder", s.Policy)
+			fs.Errorf(s.Place, "STEER names policy %q, and no file *.yaml in the zones folder has a policy", s.Policy)
 		case p == nil:
 			fs.Errorf(s.Place, "STEER names policy %q, which is in no policy file; %s", s.Policy, meant(s.Policy, names))
 		case p.Hosts() && !p.Flatten && s.Apex:

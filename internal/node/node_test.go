@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"geodns/internal/node"
+	"geodns/internal/source"
 	"geodns/pkg/geo"
 	"geodns/pkg/policy"
 )
@@ -354,6 +356,24 @@ func TestDatabases(t *testing.T) {
 	}
 	if !ready() || addrs(ask(t, n, "www.example.com.", dns.TypeA, clientEU)) != "127.0.0.21" {
 		t.Error("the database before it does not stay")
+	}
+}
+
+// TestUnknownPolicy shows what is said of a STEER record whose policy is nowhere.
+func TestUnknownPolicy(t *testing.T) {
+	for files, want := range map[string]string{
+		"":                      `STEER names policy "www", and no file *.yaml in the zones folder has a policy`,
+		"regions: [{name: eu}]": `STEER names policy "www", and no file *.yaml in the zones folder has a policy`,
+		strings.Replace(steered(1), "name: www", "name: ww", 1): `STEER names policy "www", which is in no policy file; did you mean "ww"?`,
+	} {
+		cfg := config(t, map[string]string{"example.com.zone": zoneText})
+		if files != "" {
+			write(t, cfg.Zones, map[string]string{"p.yaml": files})
+		}
+		fs := node.Check(cfg)
+		if i := slices.IndexFunc(fs, func(f source.Finding) bool { return f.Message == want }); i < 0 || fs.Errors() != 1 || fs[i].Line != 5 {
+			t.Errorf("%q: %v, want %s", files, fs, want)
+		}
 	}
 }
 
