@@ -68,6 +68,10 @@ func load(cfg *Config, prev *loaded) (*loaded, source.Findings) {
 	if doc != nil {
 		cfg.checkTargets(doc, &fs)
 	}
+	if zones != nil && prev != nil && len(zones.Zones()) == 0 && len(prev.zones.Zones()) > 0 {
+		fs.Errorf(source.WholeFile(cfg.Zones), "there is no zone file any more, and %d zones are served: an emptied folder is taken for a mistake; restart the server if it is none",
+			len(prev.zones.Zones()))
+	}
 	if zones != nil && doc != nil {
 		join(zones, doc, &fs)
 	}

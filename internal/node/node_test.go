@@ -308,6 +308,24 @@ func TestRefusedLoad(t *testing.T) {
 	}
 }
 
+// TestEmptiedFolder shows that zones which all went at once, as when a volume is not mounted, are served on.
+func TestEmptiedFolder(t *testing.T) {
+	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})
+	n, _ := run(t, cfg)
+	for _, name := range []string{"example.com.zone", "www.yaml"} {
+		if err := os.Remove(filepath.Join(cfg.Zones, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load, err := n.Reload(context.Background())
+	if err != nil || load.Result != "refused" || !strings.Contains(load.Findings[0].Message, "no zone file any more") {
+		t.Errorf("reload of nothing: %+v, %v", load, err)
+	}
+	if addrs(ask(t, n, "www.example.com.", dns.TypeA, clientEU)) != "127.0.0.21" {
+		t.Error("nothing is served any more")
+	}
+}
+
 // TestDatabases shows what a database does at the start, when it comes, and when it is spoilt.
 func TestDatabases(t *testing.T) {
 	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})

@@ -51,8 +51,9 @@ func (b *backEnd) kill(t *testing.T) {
 	<-b.ended
 }
 
-// TestFailoverOverSockets kills a back end and starts it again: with interval
-// 1s and fall 2 its verdict changes within 3.5 s, by OnChange alone.
+// TestFailoverOverSockets kills a back end and starts it again: its verdict
+// changes, by OnChange alone. It prints how long that took; on a busy machine
+// that means little, so it is no part of the test.
 func TestFailoverOverSockets(t *testing.T) {
 	t.Parallel()
 	var live backEnd
@@ -71,26 +72,28 @@ func TestFailoverOverSockets(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()
-	waitState := func(want steering.State, within time.Duration) {
+	waitState := func(want steering.State) {
 		t.Helper()
-		timer := time.NewTimer(within)
+		began := time.Now()
+		timer := time.NewTimer(20 * time.Second)
 		defer timer.Stop()
 		for {
 			if v, _ := c.Verdict("web/t1"); v.State == want {
+				t.Logf("%v after %v", want, time.Since(began).Round(time.Millisecond))
 				return
 			}
 			select {
 			case <-changes:
 			case <-timer.C:
-				t.Fatalf("not %v within %v: %+v", want, within, c.Snapshot())
+				t.Fatalf("never %v: %+v", want, c.Snapshot())
 			}
 		}
 	}
-	waitState(steering.Up, 1500*time.Millisecond)
+	waitState(steering.Up)
 	live.kill(t)
-	waitState(steering.Down, 3500*time.Millisecond)
+	waitState(steering.Down)
 	live.start(t)
-	waitState(steering.Up, 3500*time.Millisecond)
+	waitState(steering.Up)
 	live.kill(t)
 	cancel()
 	if err := <-ended; err != nil {
