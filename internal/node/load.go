@@ -69,8 +69,7 @@ func load(cfg *Config, prev *loaded) (*loaded, source.Findings) {
 		cfg.checkTargets(doc, &fs)
 	}
 	if zones != nil && prev != nil && len(zones.Zones()) == 0 && len(prev.zones.Zones()) > 0 {
-		fs.Errorf(source.WholeFile(cfg.Zones), "there is no zone file any more, and %d zones are served: an emptied folder is taken for a mistake; restart the server if it is none",
-			len(prev.zones.Zones()))
+		fs.Errorf(source.WholeFile(cfg.Zones), "there is no zone file any more, and zones are served: an emptied folder is taken for a mistake; restart the server if it is none")
 	}
 	if zones != nil && doc != nil {
 		join(zones, doc, &fs)
