@@ -22,16 +22,26 @@ const clockTick = 50 * time.Millisecond
 // loadStable loads, and loads again if any file changed meanwhile: what is published was all on disk at one time. It gives the
 // print of the files from before they were read.
 func loadStable(cfg *Config, prev *loaded) (l *loaded, found source.Findings, before fingerprint) {
-	before = cfg.fingerprint()
+	before = cfg.settled()
 	for range loadTries {
 		l, found = load(cfg, prev)
-		after := cfg.fingerprint()
-		if after.sum == before.sum {
+		if cfg.fingerprint().sum == before.sum {
 			break
 		}
-		before = after
+		before = cfg.settled()
 	}
 	return l, found, before
+}
+
+// settled is the fingerprint once files that changed this very moment are old enough to be told from what they may become: waiting
+// that long costs less than to load a large zone twice.
+func (c *Config) settled() fingerprint {
+	now := c.fingerprint()
+	if now.fresh {
+		<-time.NewTimer(clockTick).C
+		now = c.fingerprint()
+	}
+	return now
 }
 
 // fingerprint tells the files of one load from those of another.

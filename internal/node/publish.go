@@ -144,8 +144,8 @@ func (n *Node) logFindings(fs source.Findings) {
 // loadLoop is the loader: one load at a time, for callers of Reload and for changed files. Requests that come during a load wait
 // for the next one, and all that wait share it.
 func (n *Node) loadLoop(ctx context.Context) error {
+	debug.FreeOSMemory() // a load leaves several times of garbage what it keeps, and the next may be months away
 	for {
-		debug.FreeOSMemory() // a load leaves several times of garbage what it keeps, and the next may be months away
 		var callers []loadRequest
 		select {
 		case <-ctx.Done():
@@ -173,6 +173,7 @@ func (n *Node) loadLoop(ctx context.Context) error {
 		for _, c := range callers {
 			c.done <- outcome
 		}
+		debug.FreeOSMemory()
 	}
 }
 
