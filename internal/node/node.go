@@ -164,23 +164,18 @@ func (n *Node) APIAddr() netip.AddrPort {
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	parts := []struct {
+	type part struct {
 		name string
 		run  func(context.Context) error
-	}{
+	}
+	parts := []part{
 		{"dns", n.server.Run}, {"health", n.health.Run}, {"publish", n.publish}, {"load", n.loadLoop},
 	}
 	if n.api != nil {
-		parts = append(parts, struct {
-			name string
-			run  func(context.Context) error
-		}{"api", n.api.Run})
+		parts = append(parts, part{"api", n.api.Run})
 	}
 	if n.watch != nil {
-		parts = append(parts, struct {
-			name string
-			run  func(context.Context) error
-		}{"watch", n.runWatch})
+		parts = append(parts, part{"watch", n.runWatch})
 	}
 	errs := make([]error, len(parts))
 	var wg sync.WaitGroup

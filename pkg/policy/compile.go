@@ -29,7 +29,7 @@ type Compiled struct {
 	layouts  []*layout // by the Table's layout number
 	layoutOf []int     // by steering.PolicyID, which is Policy.Index
 	subnets  *subnets
-	cells    *cellSet
+	long     []longSubnet
 }
 
 // CompiledTarget is one target of the Table. A host-name target that a policy flattens stands a second time, with its

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"maps"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -25,14 +26,7 @@ type subnets struct {
 func newSubnets(layouts []*layout, networks *geo.Networks) *subnets {
 	s := &subnets{number: map[netip.Prefix]int{}}
 	for _, l := range layouts {
-		for _, r := range l.policy.Rules {
-			s.list = append(s.list, r.Subnets...)
-			if m := r.rankMap(); m != nil {
-				for _, sub := range m.Subnets {
-					s.list = append(s.list, sub.Prefix)
-				}
-			}
-		}
+		s.list = slices.AppendSeq(s.list, maps.Keys(l.namedSubnets()))
 	}
 	for _, long := range networks.Long {
 		s.list = append(s.list, long.Prefix)
@@ -104,20 +98,11 @@ func (s *subnets) find(p netip.Prefix) int {
 	return noSubnet
 }
 
-// cellSet is all client addresses as the compiler sees them: cells of both families, each of a kind, and the operator's
-// subnets that are longer than cells. A kind is what layouts tell apart.
-type cellSet struct {
-	cells4, cells6 []steering.Cell
-	kinds          []uint32 // by cell, IPv4 first
-	clients        []client // by kind: one of its clients
-	long           []longSubnet
-}
-
 // longSubnet is an operator's subnet that is longer than a cell can be.
 type longSubnet struct {
 	prefix netip.Prefix
 	client client
-	parent int // the longest other around it in cellSet.long, or noSubnet
+	parent int // the longest other around it in Compiled.long, or noSubnet
 }
 
 // segment is a run of blocks of one place and subnet.
@@ -128,8 +113,6 @@ type segment struct {
 
 // classify fills layouts with their classes and plans, and the Spec with cells and layouts.
 func (c *compiler) classify() {
-	set := &cellSet{}
-	c.out.cells = set
 	kinds := newKinds(c.in.Networks)
 	seg4 := c.out.subnets.sweep(c.in.Networks.V4, true, kinds)
 	seg6 := c.out.subnets.sweep(c.in.Networks.V6, false, kinds)
@@ -145,21 +128,21 @@ func (c *compiler) classify() {
 			first = append(first, kind)
 		}
 	}
-	set.cells4, set.kinds = cut(seg4, merged, steering.CellBitsMax4, nil)
-	set.cells6, set.kinds = cut(seg6, merged, steering.CellBitsMax6, set.kinds)
-	set.clients = kinds.clients
-	set.long = c.out.subnets.longSubnets(c.in.Networks)
-	c.spec.Cells4, c.spec.Cells6, c.spec.GeoLost = set.cells4, set.cells6, c.in.GeoLost
+	var kindOf []uint32 // by cell, IPv4 first
+	c.spec.Cells4, kindOf = cut(seg4, merged, steering.CellBitsMax4, nil)
+	c.spec.Cells6, kindOf = cut(seg6, merged, steering.CellBitsMax6, kindOf)
+	c.spec.GeoLost = c.in.GeoLost
+	c.out.long = c.out.subnets.longSubnets(c.in.Networks)
 	for i, l := range c.out.layouts {
-		s := steering.Layout{ByClient: l.byClient, Classes: make([]uint32, len(set.kinds))}
+		s := steering.Layout{ByClient: l.byClient, Classes: make([]uint32, len(kindOf))}
 		classOf := make([]uint32, len(first)) // by merged kind
 		for m, kind := range first {
 			classOf[m] = classes[i][kind]
 		}
-		for cell, m := range set.kinds {
+		for cell, m := range kindOf {
 			s.Classes[cell] = classOf[m]
 		}
-		s.Long = l.longCells(c.out.subnets, set, c.in.Networks)
+		s.Long = l.longCells(c.out.subnets, c.out.long, c.in.Networks)
 		s.Plans = l.numberEntries()
 		s.Entries = len(l.used)
 		c.spec.Layouts = append(c.spec.Layouts, s)
@@ -338,11 +321,11 @@ func (s *subnets) longSubnets(n *geo.Networks) (out []longSubnet) {
 
 // longCells are the long subnets that a layout has to know: those that it names, and those whose class is not that of
 // what lies around them (an override).
-func (l *layout) longCells(s *subnets, set *cellSet, n *geo.Networks) (out []steering.LongCell) {
-	around := make([]uint32, len(set.long))
+func (l *layout) longCells(s *subnets, long []longSubnet, n *geo.Networks) (out []steering.LongCell) {
+	around := make([]uint32, len(long))
 	named := l.namedSubnets()
-	for i := range set.long {
-		sub := &set.long[i]
+	for i := range long {
+		sub := &long[i]
 		class := l.classOf(&sub.client)
 		outer := uint32(0)
 		if sub.parent != noSubnet {

@@ -250,9 +250,9 @@ func (c *Compiled) targetOf(p *Policy, l *layout, tier []uint16, j int) string {
 func (c *Compiled) clientAt(at steering.Client) client {
 	known := max(at.Bits, cellWidth(at.V4)) // bits behind the known ones are zero
 	subnet := c.subnets.find(netip.PrefixFrom(at.Addr(), int(known)).Masked())
-	for i := range c.cells.long {
-		if c.cells.long[i].client.subnet == subnet {
-			return c.cells.long[i].client
+	for i := range c.long {
+		if c.long[i].client.subnet == subnet {
+			return c.long[i].client
 		}
 	}
 	return client{place: c.networks.At(at.Addr()), subnet: subnet}
