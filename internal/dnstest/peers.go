@@ -51,54 +51,42 @@ func NeedPeer(t testing.TB, program string) string {
 
 // Peer is another name server, started for a test and serving on UDP and TCP.
 type Peer struct {
-	Name string
-	Addr string // address:port, on loopback
+	Name    string // the program's
+	Addr    string // address:port, on loopback
+	Version string // what the program says of itself: one line
+
+	out *lockedBuffer
 }
 
-// StartNSD starts NSD with zone files by origin, and stops it when the test ends.
-func StartNSD(t testing.TB, zones map[string]string) *Peer {
-	t.Helper()
-	program, dir, port := NeedPeer(t, "nsd"), t.TempDir(), freePort(t)
-	var conf strings.Builder
-	fmt.Fprintf(&conf, "server:\n  ip-address: 127.0.0.1@%d\n  server-count: 1\n  zonesdir: %q\n  zonelistfile: %q\n  xfrdfile: %q\n  xfrdir: %q\n"+
-		"  pidfile: %q\n  logfile: %q\n  username: \"\"\n  database: \"\"\n  minimal-responses: yes\n  rrl-ratelimit: 0\n  round-robin: no\n"+
-		"remote-control:\n  control-enable: no\n",
-		port, dir, dir+"/zone.list", dir+"/xfrd.state", dir, dir+"/nsd.pid", dir+"/nsd.log")
-	for origin, file := range zones {
-		fmt.Fprintf(&conf, "zone:\n  name: %q\n  zonefile: %q\n", origin, file)
-	}
-	return startPeer(t, "nsd", dir, port, conf.String(), program, "-d", "-c")
+// Log is what the peer has written so far.
+func (p *Peer) Log() string { return p.out.String() }
+
+// setup is how a peer is started.
+type setup struct {
+	name    string   // of the peer
+	program string   // its path
+	version []string // arguments that make it say its version
+	dir     string   // where it runs
+	port    int
+	conf    string   // what its configuration says
+	file    string   // where that is written
+	args    []string // of the program
+	ready   string   // what its log says when all zones are loaded; empty: the first answer says that
 }
 
-// StartKnot starts Knot DNS with zone files by origin, and stops it when the test ends.
-func StartKnot(t testing.TB, zones map[string]string) *Peer {
+// startPeer writes the configuration, runs the program, and waits until it answers.
+func startPeer(t testing.TB, s setup) *Peer {
 	t.Helper()
-	program, dir, port := NeedPeer(t, "knotd"), t.TempDir(), freePort(t)
-	var conf strings.Builder
-	fmt.Fprintf(&conf, "server:\n  rundir: %q\n  listen: 127.0.0.1@%d\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n"+
-		"log:\n  - target: %q\n    any: warning\ndatabase:\n  storage: %q\n"+
-		"template:\n  - id: default\n    storage: %q\n    zonefile-sync: -1\n    zonefile-load: whole\n    journal-content: none\n    semantic-checks: off\n"+
-		"zone:\n", dir, port, dir+"/log", dir, dir)
-	for origin, file := range zones {
-		fmt.Fprintf(&conf, "  - domain: %q\n    file: %q\n", origin, file)
-	}
-	return startPeer(t, "knotd", dir, port, conf.String(), program, "-c")
-}
-
-// startPeer writes a configuration, runs the program with its path behind args, and waits until it answers.
-func startPeer(t testing.TB, name, dir string, port int, conf, program string, args ...string) *Peer {
-	t.Helper()
-	file := filepath.Join(dir, name+".conf")
-	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+	if err := os.WriteFile(s.file, []byte(s.conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, append(args, file)...) //nolint:gosec,noctx // a fixed program; it is stopped below
-	cmd.Dir = dir
+	p := &Peer{Name: s.name, Addr: fmt.Sprintf("127.0.0.1:%d", s.port), Version: versionOf(t, s), out: new(lockedBuffer)}
+	cmd := exec.Command(s.program, s.args...) //nolint:gosec,noctx // a fixed program; it is stopped below
+	cmd.Dir = s.dir
 	cmd.SysProcAttr = peerAttributes()
-	var out lockedBuffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr = p.out, p.out
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("starting %s: %v", name, err)
+		t.Fatalf("starting %s: %v", s.name, err)
 	}
 	exited := make(chan struct{})
 	go func() {
@@ -116,16 +104,38 @@ func startPeer(t testing.TB, name, dir string, port int, conf, program string, a
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its children, if it left any
 		<-exited
 	})
-	p := &Peer{Name: name, Addr: fmt.Sprintf("127.0.0.1:%d", port)}
-	if err := p.wait(t.Context(), exited); err != nil {
-		log, _ := os.ReadFile(filepath.Join(dir, "nsd.log"))
-		t.Fatalf("%s on %s: %v\n%s%s", name, p.Addr, err, out.String(), log)
+	if err := p.wait(t.Context(), s.ready, exited); err != nil {
+		t.Fatalf("%s on %s: %v\n%s", s.name, p.Addr, err, p.Log())
 	}
 	return p
 }
 
-// wait polls the peer until it answers over TCP.
-func (p *Peer) wait(ctx context.Context, exited <-chan struct{}) error {
+// versionOf asks a program for its version.
+func versionOf(t testing.TB, s setup) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), peerStop)
+	defer cancel()
+	out, _ := exec.CommandContext(ctx, s.program, s.version...).CombinedOutput() //nolint:gosec // a fixed program; some exit with 1
+	for line := range strings.Lines(string(out)) {
+		if number := versionNumber(line); number != "" {
+			return number
+		}
+	}
+	return "unknown"
+}
+
+// versionNumber is the first word of a line that is a version, such as 9.18.49.
+func versionNumber(line string) string {
+	for word := range strings.FieldsSeq(line) {
+		if major, rest, dotted := strings.Cut(word, "."); dotted && strings.Trim(major, "0123456789") == "" && rest != "" && major != "" {
+			return word
+		}
+	}
+	return ""
+}
+
+// wait polls the peer until its log says ready and it answers over TCP.
+func (p *Peer) wait(ctx context.Context, ready string, exited <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, peerStart)
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
@@ -133,8 +143,10 @@ func (p *Peer) wait(ctx context.Context, exited <-chan struct{}) error {
 	q := new(dns.Msg).SetQuestion("wait.invalid.", dns.TypeA)
 	for {
 		c := dns.Client{Net: "tcp", Timeout: time.Second}
-		if _, _, err := c.ExchangeContext(ctx, q, p.Addr); err == nil {
-			return nil
+		if strings.Contains(p.Log(), ready) {
+			if _, _, err := c.ExchangeContext(ctx, q, p.Addr); err == nil {
+				return nil
+			}
 		}
 		select {
 		case <-exited:
