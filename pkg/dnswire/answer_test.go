@@ -2,6 +2,8 @@ package dnswire_test
 
 import (
 	"bytes"
+	"encoding/hex"
+	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -23,11 +25,12 @@ func TestAppendMiekg(t *testing.T) {
 	msg = dnswire.AppendA(msg, 12, 30, [4]byte{192, 0, 2, 1})
 	msg = dnswire.AppendAAAA(msg, 12, 31, [16]byte{0x20, 1, 0xd, 0xb8, 15: 1})
 	msg = dnswire.AppendCNAME(msg, 16, 32, name("target.example.net"))
-	o := dnswire.OPT{UDPSize: 1232, DO: true, ECS: &q.ECS, Scope: 20, NSID: []byte("pop"), Keepalive: true, KeepaliveTimeout: 100}
+	o := dnswire.OPT{UDPSize: 1232, DO: true, ECS: &q.ECS, Scope: 20, NSID: []byte("pop"), Keepalive: true, KeepaliveTimeout: 100,
+		Cookie: []byte("12345678abcdefghijklmnop"), ZoneVersion: true, ZoneLabels: 2, ZoneSerial: 0x01020304, EDE: true, EDECode: 20, EDEText: strings.Repeat("x", 70)}
 	before := len(msg)
 	msg = o.Append(msg, dnswire.RcodeBadVers)
-	if n := len(msg) - before; n != o.Len() {
-		t.Errorf("OPT takes %d octets, Len says %d", n, o.Len())
+	if n := len(msg) - before; n != o.Len()+o.EDELen() {
+		t.Errorf("OPT takes %d octets, Len and EDELen say %d", n, o.Len()+o.EDELen())
 	}
 	dnswire.PutHeader(msg, q.AnswerFlags(dnswire.RcodeBadVers, dnswire.FlagAA), 1, 3, 0, 1)
 	if &msg[0] != &buf[0] {
@@ -55,7 +58,7 @@ func TestAppendMiekg(t *testing.T) {
 		t.Errorf("question %q lost its case", m.Question[0].Name)
 	}
 	e := m.IsEdns0()
-	if e == nil || e.UDPSize() != 1232 || !e.Do() || e.ExtendedRcode() != 16 || e.Version() != 0 || len(e.Option) != 3 {
+	if e == nil || e.UDPSize() != 1232 || !e.Do() || e.ExtendedRcode() != 16 || e.Version() != 0 || len(e.Option) != 6 {
 		t.Fatalf("OPT: %v", e)
 	}
 	if s, ok := e.Option[0].(*dns.EDNS0_SUBNET); !ok || s.Family != 1 || s.SourceNetmask != 24 || s.SourceScope != 20 || s.Address.String() != "192.0.2.0" {
@@ -64,8 +67,17 @@ func TestAppendMiekg(t *testing.T) {
 	if s, ok := e.Option[1].(*dns.EDNS0_NSID); !ok || s.Nsid != "706f70" {
 		t.Errorf("NSID: %v", e.Option[1])
 	}
-	if s, ok := e.Option[2].(*dns.EDNS0_TCP_KEEPALIVE); !ok || s.Timeout != 100 {
-		t.Errorf("keepalive: %v", e.Option[2])
+	if s, ok := e.Option[2].(*dns.EDNS0_COOKIE); !ok || s.Cookie != hex.EncodeToString(o.Cookie) {
+		t.Errorf("cookie: %v", e.Option[2])
+	}
+	if s, ok := e.Option[4].(*dns.EDNS0_ZONEVERSION); !ok || s.LabelCount != 2 || s.Type != 0 || s.Version != "\x01\x02\x03\x04" {
+		t.Errorf("A-42 ZONEVERSION: %v", e.Option[4])
+	}
+	if s, ok := e.Option[5].(*dns.EDNS0_EDE); !ok || s.InfoCode != 20 || s.ExtraText != strings.Repeat("x", 64) {
+		t.Errorf("A-43 EDE: %v", e.Option[5])
+	}
+	if s, ok := e.Option[3].(*dns.EDNS0_TCP_KEEPALIVE); !ok || s.Timeout != 100 {
+		t.Errorf("keepalive: %v", e.Option[3])
 	}
 }
 

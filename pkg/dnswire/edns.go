@@ -43,7 +43,7 @@ func (e *ECS) parse(data []byte) bool {
 
 // Lengths of the COOKIE option's data (RFC 7873 section 4): the client's part, or it and the server's part of 8 to 32.
 const (
-	cookieClientLen = 8
+	CookieClientLen = 8
 	cookieBothMin   = 16
 	cookieBothMax   = 40
 )
@@ -70,36 +70,49 @@ func (q *Query) parseOPT(fixed, options []byte) Outcome {
 	}
 	for len(options) > 0 {
 		if len(options) < 4 {
-			return FormErr
+			return q.fault(FaultOPT)
 		}
 		code := binary.BigEndian.Uint16(options)
 		n := int(binary.BigEndian.Uint16(options[2:]))
 		options = options[4:]
-		if n > len(options) || !q.parseOption(code, options[:n]) {
-			return FormErr
+		if n > len(options) {
+			return q.fault(FaultOPT)
+		}
+		if f := q.parseOption(code, options[:n]); f != FaultNone {
+			return q.fault(f)
 		}
 		options = options[n:]
 	}
 	return OK
 }
 
-// parseOption reads one option; false is a malformed one. Of an option that comes twice, a second ECS is malformed, as
-// no answer could echo both.
-func (q *Query) parseOption(code uint16, data []byte) bool {
+// parseOption reads one option. Of options that come twice, a second ECS is malformed, as no answer could echo both; of
+// cookies the first counts (RFC 7873 section 5.2).
+func (q *Query) parseOption(code uint16, data []byte) Fault {
 	switch code {
 	case OptionECS:
-		return !q.ECS.Present && q.ECS.parse(data)
+		if q.ECS.Present || !q.ECS.parse(data) {
+			return FaultECS
+		}
 	case OptionNSID:
 		q.NSID = true
 	case OptionKeepalive:
 		q.Keepalive = true
+	case OptionZoneVersion:
+		if len(data) != 0 {
+			return FaultZoneVersion
+		}
+		q.ZoneVersion = true
 	case OptionCookie:
-		if len(data) != cookieClientLen && (len(data) < cookieBothMin || len(data) > cookieBothMax) {
-			return false
+		if q.CookieLen > 0 {
+			break
+		}
+		if len(data) != CookieClientLen && (len(data) < cookieBothMin || len(data) > cookieBothMax) {
+			return FaultCookie
 		}
 		q.CookieLen = uint8(copy(q.Cookie[:], data))
 	}
-	return true
+	return FaultNone
 }
 
 // OPT is the OPT record of an answer. The zero value is one without options that takes no datagrams at all.
@@ -109,26 +122,56 @@ type OPT struct {
 	ECS     *ECS   // echoed exactly; nil is none
 	Scope   uint8  // the echoed option's SCOPE PREFIX-LENGTH
 	NSID    []byte // sent where not empty
+	Cookie  []byte // client's and server's part together, sent where not empty
 
 	Keepalive        bool
 	KeepaliveTimeout uint16 // in units of 100 ms (RFC 7828 section 3.1)
+
+	ZoneVersion bool
+	ZoneLabels  uint8  // of the zone's name, root not counted
+	ZoneSerial  uint32 // of its SOA
+
+	EDE     bool // an extended error (RFC 8914), the one option that may be left out where space is short
+	EDECode uint16
+	EDEText string // cut off at EDETextMax octets
 }
 
-const optFixedLen = 11 // owner and fixed part of an OPT record without options
+const (
+	optFixedLen    = 11 // owner and fixed part of an OPT record without options
+	optionHead     = 4  // code and length of an option
+	zoneVersionLen = 6  // label count, type, serial (RFC 9660 section 2)
+)
 
-// Len is the number of octets that Append adds.
+// zoneVersionSerial is the type of a zone version that is the SOA's serial (RFC 9660 section 2.1).
+const zoneVersionSerial = 0
+
+// Len is the number of octets that Append adds, the extended error apart.
 func (o *OPT) Len() int {
 	n := optFixedLen
 	if o.ECS != nil {
-		n += 4 + 4 + o.ECS.addrLen()
+		n += optionHead + 4 + o.ECS.addrLen()
 	}
 	if len(o.NSID) > 0 {
-		n += 4 + len(o.NSID)
+		n += optionHead + len(o.NSID)
+	}
+	if len(o.Cookie) > 0 {
+		n += optionHead + len(o.Cookie)
 	}
 	if o.Keepalive {
-		n += 4 + 2
+		n += optionHead + 2
+	}
+	if o.ZoneVersion {
+		n += optionHead + zoneVersionLen
 	}
 	return n
+}
+
+// EDELen is the number of octets that the extended error adds to that.
+func (o *OPT) EDELen() int {
+	if !o.EDE {
+		return 0
+	}
+	return optionHead + 2 + min(len(o.EDEText), EDETextMax)
 }
 
 // Append appends the record to msg, with the upper bits of rcode. It counts as one additional record.
@@ -137,24 +180,48 @@ func (o *OPT) Append(msg []byte, rcode uint8) []byte {
 	if o.DO {
 		flags = optDO
 	}
-	n := o.Len() - optFixedLen
+	n := o.Len() + o.EDELen() - optFixedLen
 	msg = append(msg, 0,
 		byte(TypeOPT>>8), byte(TypeOPT), byte(o.UDPSize>>8), byte(o.UDPSize),
 		rcode>>4, 0, flags, 0,
 		byte(n>>8), byte(n))
+	if n == 0 {
+		return msg
+	}
+	return o.appendOptions(msg)
+}
+
+// appendOptions appends what the record holds.
+func (o *OPT) appendOptions(msg []byte) []byte {
 	if o.ECS != nil {
 		n := o.ECS.addrLen()
-		msg = append(msg, byte(OptionECS>>8), byte(OptionECS), 0, byte(4+n),
-			byte(o.ECS.Family>>8), byte(o.ECS.Family), o.ECS.Source, o.Scope)
+		msg = appendOption(msg, OptionECS, 4+n)
+		msg = append(msg, byte(o.ECS.Family>>8), byte(o.ECS.Family), o.ECS.Source, o.Scope)
 		msg = append(msg, o.ECS.Addr[:min(n, len(o.ECS.Addr))]...)
 	}
 	if len(o.NSID) > 0 {
-		msg = append(msg, byte(OptionNSID>>8), byte(OptionNSID), byte(len(o.NSID)>>8), byte(len(o.NSID)))
-		msg = append(msg, o.NSID...)
+		msg = append(appendOption(msg, OptionNSID, len(o.NSID)), o.NSID...)
+	}
+	if len(o.Cookie) > 0 {
+		msg = append(appendOption(msg, OptionCookie, len(o.Cookie)), o.Cookie...)
 	}
 	if o.Keepalive {
-		msg = append(msg, byte(OptionKeepalive>>8), byte(OptionKeepalive), 0, 2,
-			byte(o.KeepaliveTimeout>>8), byte(o.KeepaliveTimeout))
+		msg = appendOption(msg, OptionKeepalive, 2)
+		msg = append(msg, byte(o.KeepaliveTimeout>>8), byte(o.KeepaliveTimeout))
+	}
+	if o.ZoneVersion {
+		msg = append(appendOption(msg, OptionZoneVersion, zoneVersionLen), o.ZoneLabels, zoneVersionSerial)
+		msg = binary.BigEndian.AppendUint32(msg, o.ZoneSerial)
+	}
+	if o.EDE {
+		text := o.EDEText[:min(len(o.EDEText), EDETextMax)]
+		msg = appendOption(msg, OptionEDE, 2+len(text))
+		msg = append(append(msg, byte(o.EDECode>>8), byte(o.EDECode)), text...)
 	}
 	return msg
+}
+
+// appendOption appends the code and length of an option; n octets of data must follow.
+func appendOption(msg []byte, code uint16, n int) []byte {
+	return append(msg, byte(code>>8), byte(code), byte(n>>8), byte(n))
 }

@@ -11,10 +11,63 @@ const (
 	FormErr                     // answer RcodeFormErr
 	NotImp                      // answer RcodeNotImp: an operation other than QUERY
 	BadVers                     // answer RcodeBadVers: EDNS of a version above 0
+	CookieOnly                  // no question, but a cookie: answer with a cookie (RFC 7873 section 5.4)
 	DropShort                   // shorter than a header: there is no ID to answer with
 	DropResponse                // QR is set: to answer a response is how two servers come to talk to each other for ever
 	DropRcode                   // a query with an RCODE: no client sends one, and an error must not be answered with an error
 )
+
+// Fault is what is malformed in a query.
+type Fault uint8
+
+// The faults, by what of the query they are in.
+const (
+	FaultNone Fault = iota
+	FaultQuestion
+	FaultCount
+	FaultType
+	FaultSections
+	FaultRecord
+	FaultOPT
+	FaultECS
+	FaultCookie
+	FaultZoneVersion
+	FaultTSIG
+)
+
+// String says it in a sentence for the one who sent the query, at most EDETextMax octets long.
+func (f Fault) String() string {
+	switch f {
+	case FaultQuestion:
+		return "the question is malformed or cut off"
+	case FaultCount:
+		return "a query has one question"
+	case FaultType:
+		return "no name has data of this type"
+	case FaultSections:
+		return "a query has no answer or authority records"
+	case FaultRecord:
+		return "a record is malformed or cut off"
+	case FaultOPT:
+		return "OPT: one, owned by the root, its options whole"
+	case FaultECS:
+		return "the client subnet option is malformed"
+	case FaultCookie:
+		return "a cookie has 8 octets, or 16 to 40"
+	case FaultZoneVersion:
+		return "a zone version is asked for by an empty option"
+	case FaultTSIG:
+		return "TSIG: whole, and the last record"
+	case FaultNone:
+	}
+	return "the query is malformed"
+}
+
+// fault notes what is malformed.
+func (q *Query) fault(f Fault) Outcome {
+	q.Fault = f
+	return FormErr
+}
 
 // Dropped says whether the packet must not be answered.
 func (o Outcome) Dropped() bool { return o >= DropShort }
@@ -34,13 +87,16 @@ type Query struct {
 	Labels      int // labels of Name, root not counted
 	QuestionEnd int // offset of the first octet behind the question; HeaderLen where no question could be read
 
-	EDNS      bool // there is an OPT record
-	DO        bool
-	NSID      bool // asked for (RFC 5001)
-	Keepalive bool // asked for (RFC 7828)
-	TSIG      bool // the last additional record is a TSIG (RFC 8945); it has not been verified
-	Version   uint8
-	UDPSize   uint16 // octets as the requestor said, UDPMin not yet applied
+	EDNS        bool // there is an OPT record
+	DO          bool
+	NSID        bool // asked for (RFC 5001)
+	Keepalive   bool // asked for (RFC 7828)
+	ZoneVersion bool // asked for (RFC 9660)
+	Version     uint8
+	UDPSize     uint16 // octets as the requestor said, UDPMin not yet applied
+
+	TSIG  int   // offset of the TSIG record, the last additional one (RFC 8945), not verified; 0: none
+	Fault Fault // after FormErr: what is malformed
 
 	ECS ECS
 
@@ -82,30 +138,37 @@ func (q *Query) Parse(msg []byte) Outcome {
 func (q *Query) reset() {
 	q.ID, q.Flags, q.Opcode, q.RD, q.CD = 0, 0, 0, false, false
 	q.Type, q.Class, q.NameLen, q.Labels, q.QuestionEnd = 0, 0, 0, 0, HeaderLen
-	q.EDNS, q.DO, q.NSID, q.Keepalive, q.TSIG, q.Version, q.UDPSize = false, false, false, false, false, 0, 0
+	q.EDNS, q.DO, q.NSID, q.Keepalive, q.ZoneVersion, q.Version, q.UDPSize = false, false, false, false, false, 0, 0
+	q.TSIG, q.Fault = 0, FaultNone
 	q.ECS.Present = false
 	q.CookieLen = 0
 }
 
 // parseBody reads all behind the header. A question count other than one is an error, but the records are read all the
-// same: an OPT record among them wants one in the answer (RFC 6891 section 6.1.1).
+// same: an OPT record among them wants one in the answer (RFC 6891 section 6.1.1), and a cookie may be all that is asked
+// for (RFC 7873 section 5.4).
 func (q *Query) parseBody(msg []byte) Outcome {
 	questions := int(binary.BigEndian.Uint16(msg[4:]))
 	if questions == 1 && !q.parseQuestion(msg) {
-		return FormErr
+		return q.fault(FaultQuestion)
 	}
 	records := q.QuestionEnd
 	if questions != 1 {
 		if records = skipQuestions(msg, questions); records < 0 {
-			return FormErr
+			return q.fault(FaultQuestion)
 		}
 	}
 	before := int(binary.BigEndian.Uint16(msg[6:])) + int(binary.BigEndian.Uint16(msg[8:]))
 	out := q.parseRecords(msg, records, before, int(binary.BigEndian.Uint16(msg[10:])))
-	if out == OK && (questions != 1 || !q.answerable(before, msg)) {
-		return FormErr
+	switch {
+	case out != OK:
+		return out
+	case questions == 0 && before == 0 && q.CookieLen > 0:
+		return CookieOnly
+	case questions != 1:
+		return q.fault(FaultCount)
 	}
-	return out
+	return q.answerable(before, msg)
 }
 
 // skipQuestions is the offset behind n questions, or -1 where the message ends before.
@@ -139,13 +202,16 @@ func (q *Query) parseQuestion(msg []byte) bool {
 // answerable refuses the questions that have no answer whatever a zone holds: types that stand for no data of a name
 // (RFC 6895 section 3.1, RFC 9824 section 3.5), and records where a query has none. The authority section of an IXFR
 // holds the client's SOA (RFC 1995).
-func (q *Query) answerable(before int, msg []byte) bool {
+func (q *Query) answerable(before int, msg []byte) Outcome {
 	switch q.Type {
 	case TypeNone, TypeOPT, TypeNXNAME, TypeTKEY, TypeTSIG:
-		return false
+		return q.fault(FaultType)
 	}
 	answers := binary.BigEndian.Uint16(msg[6:])
-	return before == 0 || q.Type == TypeIXFR && answers == 0
+	if before != 0 && (q.Type != TypeIXFR || answers != 0) {
+		return q.fault(FaultSections)
+	}
+	return OK
 }
 
 // parseRecords walks the records that start at off: `before` of the answer and authority sections, which are stepped
@@ -156,12 +222,12 @@ func (q *Query) parseRecords(msg []byte, off, before, additional int) Outcome {
 	for i := range before + additional {
 		ownerEnd := skipName(msg, off)
 		if ownerEnd < 0 || ownerEnd+10 > len(msg) {
-			return FormErr
+			return q.fault(FaultRecord)
 		}
 		fixed := msg[ownerEnd : ownerEnd+10]
 		end := ownerEnd + 10 + int(binary.BigEndian.Uint16(fixed[8:]))
 		if end > len(msg) {
-			return FormErr
+			return q.fault(FaultRecord)
 		}
 		switch {
 		case i < before:
@@ -169,16 +235,19 @@ func (q *Query) parseRecords(msg []byte, off, before, additional int) Outcome {
 			// One at most, and its owner is the root, written as the root (RFC 6891 section 6.1.1).
 			second := q.EDNS
 			o := q.parseOPT(fixed, msg[ownerEnd+10:end])
-			if second || ownerEnd != off+1 || o == FormErr {
-				return FormErr
+			if second || ownerEnd != off+1 {
+				return q.fault(FaultOPT)
+			}
+			if o == FormErr {
+				return o
 			}
 			out = o
 		case binary.BigEndian.Uint16(fixed) == TypeTSIG:
 			// It signs all that stands before it, so it is the last (RFC 8945 section 5.1).
-			if i != before+additional-1 {
-				return FormErr
+			if i != before+additional-1 || !validTSIG(fixed, msg[ownerEnd+10:end]) {
+				return q.fault(FaultTSIG)
 			}
-			q.TSIG = true
+			q.TSIG = off
 		}
 		off = end
 	}

@@ -71,6 +71,12 @@ func one(additional ...[]byte) []byte {
 	return message{id: 0x1234, counts: [4]uint16{1, 0, 0, uint16(len(additional))}, body: join(append([][]byte{www}, additional...)...)}.wire()
 }
 
+// tsigData is the data of a TSIG record with a MAC and other data.
+func tsigData(algorithm, mac, other string) []byte {
+	b := join(name(algorithm), []byte("\x00\x00\x66\x00\x00\x01\x01\x2c"), binary.BigEndian.AppendUint16(nil, uint16(len(mac))), []byte(mac))
+	return join(b, []byte("\x12\x34\x00\x00"), binary.BigEndian.AppendUint16(nil, uint16(len(other))), []byte(other))
+}
+
 // parseCase is a packet and what is to be made of it; named by the statement of conformance that it shows, where one does.
 type parseCase struct {
 	about string
@@ -83,7 +89,7 @@ func parseCases() []parseCase {
 	long := strings.Repeat(strings.Repeat("x", 63)+".", 4) // 4*64+1 = 257 octets
 	fits := strings.Repeat(strings.Repeat("x", 63)+".", 3) + strings.Repeat("y", 61)
 	edns1 := record("\x00", 41, 1232, 0x00010000, nil)
-	tsig := record("\x03key\x00", 250, 255, 0, make([]byte, 20))
+	tsig := record("\x03key\x00", 250, 255, 0, tsigData("alg", "mac", ""))
 	raw := func(counts [4]uint16, parts ...[]byte) []byte {
 		return message{id: 7, counts: counts, body: join(parts...)}.wire()
 	}
@@ -155,10 +161,24 @@ func parseCases() []parseCase {
 		{"A-40 cookie of 9", one(opt(option(10, "123456789"))), dnswire.FormErr},
 		{"A-40 cookie of 15", one(opt(option(10, strings.Repeat("c", 15)))), dnswire.FormErr},
 		{"A-40 cookie of 41", one(opt(option(10, strings.Repeat("c", 41)))), dnswire.FormErr},
+		{"A-40 cookie of 0", one(opt(option(10, ""))), dnswire.FormErr},
+		{"A-40 a second cookie is not looked at", one(opt(option(10, "12345678"), option(10, "1"))), dnswire.OK},
+		{"A-40 a cookie and no question", raw([4]uint16{0, 0, 0, 1}, opt(option(10, "12345678"))), dnswire.CookieOnly},
+		{"A-01 two questions and a cookie", raw([4]uint16{2, 0, 0, 1}, www, www, opt(option(10, "12345678"))), dnswire.FormErr},
+		{"A-01 no question, a cookie, a record in the authority section", raw([4]uint16{0, 0, 1, 1}, record("\x00", 6, 1, 0, nil), opt(option(10, "12345678"))), dnswire.FormErr},
+		{"A-40 a cookie of another operation", message{flags: 5 << 11, counts: [4]uint16{0, 0, 0, 1}, body: opt(option(10, "12345678"))}.wire(), dnswire.NotImp},
+		{"A-42 ZONEVERSION", one(opt(option(19, ""))), dnswire.OK},
+		{"A-42 ZONEVERSION with data", one(opt(option(19, "\x02\x00\x00\x00\x00\x01"))), dnswire.FormErr},
 		{"A-41 NSID", one(opt(option(3, ""))), dnswire.OK},
 		{"A-45 keepalive", one(opt(option(11, ""))), dnswire.OK},
 		{"TSIG last", one(opt(), tsig), dnswire.OK},
 		{"TSIG not last", one(tsig, opt()), dnswire.FormErr},
+		{"TSIG with other data", one(record("\xC0\x0C", 250, 255, 0, tsigData("alg", "", "12345"))), dnswire.OK},
+		{"TSIG of class IN", one(record("\x03key\x00", 250, 1, 0, tsigData("alg", "mac", ""))), dnswire.FormErr},
+		{"TSIG with a TTL", one(record("\x03key\x00", 250, 255, 1, tsigData("alg", "mac", ""))), dnswire.FormErr},
+		{"TSIG cut", one(record("\x03key\x00", 250, 255, 0, tsigData("alg", "mac", "")[:18])), dnswire.FormErr},
+		{"TSIG with octets behind", one(record("\x03key\x00", 250, 255, 0, append(tsigData("alg", "mac", ""), 0))), dnswire.FormErr},
+		{"TSIG with a compressed algorithm", one(record("\x03key\x00", 250, 255, 0, append([]byte("\xC0\x0C"), tsigData("alg", "", "")[5:]...))), dnswire.FormErr},
 	}
 }
 
@@ -182,7 +202,7 @@ func TestParseFields(t *testing.T) {
 	wire := message{
 		id: 0xBEEF, flags: 0x0130, counts: [4]uint16{1, 0, 0, 1},
 		body: join(question("WwW.eXample.COM", 28), record("\x00", 41, 4096, 0x00008000, join(
-			option(3, ""), option(8, "\x00\x02\x30\x00\x20\x01\x0d\xb8\x00\x01"), option(11, ""), option(10, "12345678")))),
+			option(3, ""), option(8, "\x00\x02\x30\x00\x20\x01\x0d\xb8\x00\x01"), option(11, ""), option(19, ""), option(10, "12345678"), option(10, "87654321")))),
 	}.wire()
 	var q dnswire.Query
 	if out := q.Parse(wire); out != dnswire.OK {
@@ -194,14 +214,14 @@ func TestParseFields(t *testing.T) {
 	if q.ID != 0xBEEF || !q.RD || !q.CD || q.Type != 28 || q.Class != 1 || q.QuestionEnd != 12+17+4 {
 		t.Errorf("header or question wrong: %+v", q)
 	}
-	if !q.EDNS || !q.DO || !q.NSID || !q.Keepalive || q.TSIG || q.UDPSize != 4096 || string(q.Cookie[:q.CookieLen]) != "12345678" {
+	if !q.EDNS || !q.DO || !q.NSID || !q.Keepalive || !q.ZoneVersion || q.TSIG != 0 || q.UDPSize != 4096 || string(q.Cookie[:q.CookieLen]) != "12345678" {
 		t.Errorf("EDNS wrong: %+v", q)
 	}
 	if !q.ECS.Present || q.ECS.Family != 2 || q.ECS.Source != 48 || hex.EncodeToString(q.ECS.Addr[:]) != "20010db8000100000000000000000000" {
 		t.Errorf("ECS wrong: %+v", q.ECS)
 	}
 	// The next packet must see nothing of it.
-	if out := q.Parse(one()); out != dnswire.OK || q.EDNS || q.DO || q.NSID || q.Keepalive || q.ECS.Present || q.CookieLen != 0 || q.RD || q.CD {
+	if out := q.Parse(one()); out != dnswire.OK || q.EDNS || q.DO || q.NSID || q.Keepalive || q.ZoneVersion || q.ECS.Present || q.CookieLen != 0 || q.RD || q.CD {
 		t.Errorf("state of the packet before: %+v", q)
 	}
 	if q.Parse(nil); q.QuestionEnd != dnswire.HeaderLen || q.NameLen != 0 {
@@ -215,7 +235,8 @@ func TestParseRandomTwin(t *testing.T) {
 	good := [][]byte{
 		one(), one(opt()), one(opt(option(3, ""), option(8, "\x00\x01\x18\x00\xC0\x00\x02"))),
 		one(opt(option(8, "\x00\x02\x39\x00\x20\x01\x0d\xb8\x00\x00\x01\x80"), option(10, "12345678"))),
-		one(record("\xC0\x0C", 1, 1, 0, make([]byte, 4)), opt(), record("\x00", 250, 255, 0, make([]byte, 9))),
+		one(record("\xC0\x0C", 1, 1, 0, make([]byte, 4)), opt(), record("\x00", 250, 255, 0, tsigData("a", "m", "o"))),
+		message{counts: [4]uint16{0, 0, 0, 1}, body: opt(option(10, "12345678"), option(19, ""))}.wire(),
 		message{counts: [4]uint16{1, 0, 1}, body: join(question("Example.COM", 251), record("\xC0\x0C", 6, 1, 0, make([]byte, 22)))}.wire(),
 		message{counts: [4]uint16{2, 0, 0, 1}, body: join(www, www, opt())}.wire(),
 	}

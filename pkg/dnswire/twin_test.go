@@ -17,7 +17,8 @@ type slowQuery struct {
 	questionEnd  int
 	edns, do     bool
 	nsid, keep   bool
-	tsig         bool
+	zoneVersion  bool
+	tsig         int // offset
 	version      byte
 	udpSize      uint16
 	ecs          bool
@@ -138,10 +139,10 @@ func (q *slowQuery) body(msg []byte, counts []uint16) dnswire.Outcome {
 			continue
 		}
 		if typ == 250 {
-			if i != all-1 {
+			if i != all-1 || slowTSIG(fixed, data) != nil {
 				return dnswire.FormErr
 			}
-			q.tsig = true
+			q.tsig = start
 		}
 		if typ != 41 {
 			continue
@@ -159,6 +160,9 @@ func (q *slowQuery) body(msg []byte, counts []uint16) dnswire.Outcome {
 	}
 	if badVersion {
 		return dnswire.BadVers
+	}
+	if counts[0] == 0 && counts[1] == 0 && counts[2] == 0 && q.cookie != nil {
+		return dnswire.CookieOnly
 	}
 	if counts[0] != 1 || counts[1] != 0 || counts[2] != 0 && q.typ != 251 {
 		return dnswire.FormErr
@@ -216,7 +220,15 @@ func (q *slowQuery) options(data []byte) error {
 			if err := q.subnet(v); err != nil {
 				return err
 			}
+		case 19:
+			if len(v) > 0 {
+				return errors.New("zone version with data")
+			}
+			q.zoneVersion = true
 		case 10:
+			if q.cookie != nil {
+				break
+			}
 			if len(v) != 8 && (len(v) < 16 || len(v) > 40) {
 				return errors.New("cookie length")
 			}
@@ -224,6 +236,34 @@ func (q *slowQuery) options(data []byte) error {
 		case 11:
 			q.keep = true
 		}
+	}
+	return nil
+}
+
+// slowTSIG reads the record's data to its end.
+func slowTSIG(fixed, data []byte) error {
+	if string(fixed[2:8]) != "\x00\xff\x00\x00\x00\x00" {
+		return errors.New("class or TTL")
+	}
+	r := &reader{msg: data}
+	algorithm, _, err := r.name(false)
+	if err != nil || len(algorithm) > 255 {
+		return errors.New("algorithm")
+	}
+	for _, part := range []int{8, -1, 4, -1} { // time and fudge, MAC, ID and error, other data
+		if part < 0 {
+			n, err := r.u16()
+			if err != nil {
+				return err
+			}
+			part = int(n)
+		}
+		if _, err := r.bytes(part); err != nil {
+			return err
+		}
+	}
+	if r.off != len(data) {
+		return errors.New("octets behind")
 	}
 	return nil
 }
@@ -273,9 +313,11 @@ func differs(q *dnswire.Query, out dnswire.Outcome, s *slowQuery, want dnswire.O
 		return "OPT or TSIG seen"
 	case q.EDNS && (q.DO != s.do || q.UDPSize != s.udpSize || q.Version != s.version):
 		return "OPT"
-	case out != dnswire.OK:
+	case out == dnswire.FormErr && q.Fault == dnswire.FaultNone || out == dnswire.OK && q.Fault != dnswire.FaultNone:
+		return "fault"
+	case out != dnswire.OK && out != dnswire.CookieOnly:
 		return "" // how far a malformed message's options were read is nobody's business
-	case q.NSID != s.nsid || q.Keepalive != s.keep || cookie != string(s.cookie):
+	case q.NSID != s.nsid || q.Keepalive != s.keep || q.ZoneVersion != s.zoneVersion || cookie != string(s.cookie):
 		return "options"
 	case q.ECS.Present != s.ecs:
 		return "ECS seen"

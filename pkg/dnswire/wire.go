@@ -45,15 +45,16 @@ const OpcodeQuery uint8 = 0
 
 // Response codes. Those above 15 need an OPT record to carry their upper bits (RFC 6891 section 6.1.3).
 const (
-	RcodeNoError  uint8 = 0
-	RcodeFormErr  uint8 = 1
-	RcodeServFail uint8 = 2
-	RcodeNXDomain uint8 = 3
-	RcodeNotImp   uint8 = 4
-	RcodeRefused  uint8 = 5
-	RcodeYXDomain uint8 = 6
-	RcodeNotAuth  uint8 = 9
-	RcodeBadVers  uint8 = 16
+	RcodeNoError   uint8 = 0
+	RcodeFormErr   uint8 = 1
+	RcodeServFail  uint8 = 2
+	RcodeNXDomain  uint8 = 3
+	RcodeNotImp    uint8 = 4
+	RcodeRefused   uint8 = 5
+	RcodeYXDomain  uint8 = 6
+	RcodeNotAuth   uint8 = 9
+	RcodeBadVers   uint8 = 16
+	RcodeBadCookie uint8 = 23 // RFC 7873 section 8
 )
 
 // Bits of the header's second 16-bit word.
@@ -73,11 +74,24 @@ const (
 
 // EDNS option codes.
 const (
-	OptionNSID      uint16 = 3  // RFC 5001
-	OptionECS       uint16 = 8  // RFC 7871
-	OptionCookie    uint16 = 10 // RFC 7873
-	OptionKeepalive uint16 = 11 // RFC 7828
+	OptionNSID        uint16 = 3  // RFC 5001
+	OptionECS         uint16 = 8  // RFC 7871
+	OptionCookie      uint16 = 10 // RFC 7873
+	OptionKeepalive   uint16 = 11 // RFC 7828
+	OptionEDE         uint16 = 15 // RFC 8914
+	OptionZoneVersion uint16 = 19 // RFC 9660
 )
+
+// Info codes of extended errors (RFC 8914 section 4, RFC 9824 section 7.3).
+const (
+	EDEOther            uint16 = 0
+	EDEProhibited       uint16 = 18
+	EDENotAuthoritative uint16 = 20
+	EDEInvalidQueryType uint16 = 30
+)
+
+// EDETextMax is the octets of an extended error's text: enough for a sentence, and an error stays about as long as its query.
+const EDETextMax = 64
 
 // Address families of the client subnet option (RFC 7871 section 6): IANA's address family numbers.
 const (

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"net/netip"
+
 	"geodns/pkg/dnswire"
 	"geodns/pkg/zone"
 )
@@ -17,9 +19,10 @@ const (
 const txtStringMax = 255
 
 // chaos answers a question of class CH. What is not configured, and every other name or type, is refused.
-func (r *responder) chaos(w *World, p *packet, msg []byte, limit int, reply *zone.Reply) ([]byte, Kind) {
+func (r *responder) chaos(w *World, p *packet, msg []byte, reply *zone.Reply) ([]byte, Kind) {
 	q := r.q
 	reply.Rcode = dnswire.RcodeRefused
+	r.explain(dnswire.EDEProhibited, "not for this client, or no such name")
 	if q.Type != dnswire.TypeTXT && q.Type != dnswire.TypeANY {
 		return msg, Refused
 	}
@@ -30,26 +33,46 @@ func (r *responder) chaos(w *World, p *packet, msg []byte, limit int, reply *zon
 	case versionServer, versionBind:
 		text = r.version
 	default:
-		return r.chaosByFunc(w, p, msg, limit, reply)
+		return r.chaosByFunc(w, p, msg, reply)
 	}
 	if len(text) == 0 {
 		return msg, Refused
 	}
 	reply.Rcode, reply.AA, reply.AN = dnswire.RcodeNoError, true, 1
+	r.opt.EDE = false
 	msg = dnswire.AppendRecord(msg, dnswire.HeaderLen, dnswire.TypeTXT, dnswire.ClassCH, 0, 1+len(text))
 	return append(append(msg, byte(len(text))), text...), Chaos
 }
 
+// mayAsk says whether a source is one that Config.Chaos is there for.
+func (r *responder) mayAsk(source netip.Addr) bool {
+	for _, p := range r.chaosAllow {
+		if p.Contains(source) {
+			return r.chaosFunc != nil
+		}
+	}
+	return false
+}
+
 // chaosByFunc asks Config.Chaos; a record for each string, so that each is a line of its own in what people read.
-func (r *responder) chaosByFunc(w *World, p *packet, msg []byte, limit int, reply *zone.Reply) ([]byte, Kind) {
-	if r.chaosFunc == nil {
+func (r *responder) chaosByFunc(w *World, p *packet, msg []byte, reply *zone.Reply) ([]byte, Kind) {
+	source := p.source.Addr()
+	if !r.mayAsk(source) {
 		return msg, Refused
 	}
-	lines, ok := r.chaosFunc(w, r.q, p.source.Addr())
+	if !r.verified {
+		// Anyone can write an allowed source on a datagram. The client comes back with a cookie, or over TCP.
+		r.opt.EDE = false
+		*reply = zone.Reply{AA: true, TC: true}
+		return msg, Chaos
+	}
+	lines, ok := r.chaosFunc(w, r.q, source)
 	if !ok {
 		return msg, Refused
 	}
+	r.opt.EDE = false
 	reply.Rcode, reply.AA = dnswire.RcodeNoError, true
+	limit := r.room()
 	for _, line := range lines {
 		line = line[:min(len(line), txtStringMax)]
 		if len(msg)+dnswire.RecordLen(1+len(line)) > limit {

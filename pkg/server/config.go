@@ -31,8 +31,8 @@ const (
 	// batch's buffers do not share cache sets.
 	bufferLen = 1472
 
-	// IdentityMax is the octets of the NSID option (a byte string that people read).
-	IdentityMax = 64
+	// IdentityMax is the octets of a node's name: with the ids of what it serves behind it, it fits the 64 of an NSID.
+	IdentityMax = 64 - worldTagLen
 	// VersionMax is the octets of one string in a TXT record (RFC 1035 section 3.3.14).
 	VersionMax = 255
 
@@ -65,7 +65,7 @@ type Config struct {
 	Listen []netip.AddrPort
 	// Workers is how many UDP workers there are for each address; 0 is GOMAXPROCS.
 	Workers int
-	// Identity names this node: in the NSID option and as id.server. Empty: neither is answered.
+	// Identity names this node: as id.server, and with what it serves in the NSID option. Empty: neither is answered.
 	Identity string
 	// Version is what version.server says. Empty: it is refused.
 	Version string
@@ -74,10 +74,19 @@ type Config struct {
 	// TCP bounds connections; zero fields are the defaults above.
 	TCP TCPConfig
 	// Chaos answers the TXT questions of class CH that the server does not know itself; nil refuses them. It is called
-	// on a worker for packets of anyone, and so must decide at once whether it answers at all. The strings of the
-	// answer are cut at 255 octets; ok false is REFUSED.
-	Chaos func(w *World, q *dnswire.Query, source netip.Addr) (txt []string, ok bool)
+	// on a worker, for sources within ChaosAllow alone, and over UDP only for those with a server cookie, so that none is
+	// forged: without one the answer is TC. The strings of the answer are cut at 255 octets; ok false is REFUSED.
+	Chaos      func(w *World, q *dnswire.Query, source netip.Addr) (txt []string, ok bool)
+	ChaosAllow []netip.Prefix
+	// CookieSecrets turns DNS cookies on (RFC 7873): the first makes them, all are accepted; at most CookieSecretsMax.
+	CookieSecrets []CookieSecret
+	// RequireCookie answers BADCOOKIE over UDP where a query brings a cookie that holds none of ours, or none that is
+	// still valid. Clients that do not speak cookies are answered as ever.
+	RequireCookie bool
+	// ECSOff lists zones, by origin, for whose names a client subnet is ignored (RFC 7871 section 11.3).
+	ECSOff []string
 
+	cookies  *cookies
 	portable bool // tests: use the path for systems without recvmmsg
 }
 
@@ -109,8 +118,16 @@ func (cfg Config) withDefaults() (Config, error) {
 		return cfg, fmt.Errorf("version %q has %d octets; at most %d", cfg.Version, len(cfg.Version), VersionMax)
 	case cfg.UDPPayload < dnswire.UDPMin || cfg.UDPPayload > UDPPayloadMax:
 		return cfg, fmt.Errorf("UDP payload of %d octets; %d to %d", cfg.UDPPayload, dnswire.UDPMin, UDPPayloadMax)
+	case cfg.RequireCookie && len(cfg.CookieSecrets) == 0:
+		return cfg, errors.New("cookies are required, but there is no secret to make them with")
 	case cfg.TCP.Idle < 0 || cfg.TCP.Read < 0 || cfg.TCP.Write < 0 || cfg.TCP.Connections < 0 || cfg.TCP.PerSource < 0:
 		return cfg, fmt.Errorf("a negative TCP limit: %+v", cfg.TCP)
+	}
+	if cfg.cookies == nil {
+		cfg.cookies = &cookies{now: time.Now}
+	}
+	if err := cfg.cookies.set(cfg.CookieSecrets); err != nil {
+		return cfg, err
 	}
 	cfg.Listen = slices.Clone(cfg.Listen)
 	for i, a := range cfg.Listen {

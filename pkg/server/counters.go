@@ -36,12 +36,13 @@ const (
 	Refused              // not ours to answer
 	Chaos                // class CH
 	Failed               // FORMERR, NOTIMP, BADVERS, NOTAUTH, SERVFAIL
+	Cookies              // a cookie alone: BADCOOKIE, or no question was asked
 	kinds
 )
 
 // String gives the word used in metrics.
 func (k Kind) String() string {
-	return [...]string{"static", "steered", "referral", "negative", "refused", "chaos", "failed"}[k%kinds]
+	return [...]string{"static", "steered", "referral", "negative", "refused", "chaos", "failed", "cookies"}[k%kinds]
 }
 
 // Drop is why a query got no answer.
@@ -60,6 +61,22 @@ func (d Drop) String() string {
 	return [...]string{"short", "response", "rcode"}[d%drops]
 }
 
+// Cookie is what a query's cookie was worth (RFC 7873 section 5.2).
+type Cookie uint8
+
+// The worths.
+const (
+	CookieClient  Cookie = iota // the client's part alone
+	CookieValid                 // one of ours
+	CookieInvalid               // not one of ours, or too old
+	cookieKinds
+)
+
+// String gives the word used in metrics.
+func (c Cookie) String() string {
+	return [...]string{"client", "valid", "invalid"}[c%cookieKinds]
+}
+
 // rcodesCounted is how many response codes have a counter of their own: all that we send are below.
 const rcodesCounted = 24
 
@@ -71,7 +88,8 @@ const (
 	countDrops         = countKinds + int(kinds)
 	countTruncated     = countDrops + int(drops)
 	countECS           = countTruncated + 1
-	countBatches       = countECS + 1
+	countCookies       = countECS + 1
+	countBatches       = countCookies + int(cookieKinds)
 	countReceiveErrors = countBatches + 1
 	countSendErrors    = countReceiveErrors + 1
 	counters           = countSendErrors + 1
@@ -144,6 +162,7 @@ type Stats struct {
 	Drops         [drops]uint64         // queries without an answer
 	Truncated     uint64                // answers with TC set
 	ECS           uint64                // queries with a client subnet
+	Cookies       [cookieKinds]uint64   // queries with a cookie, while cookies are on
 	Batches       uint64                // receives that brought datagrams
 	ReceiveErrors uint64
 	SendErrors    uint64            // answers that the system would not send
@@ -179,6 +198,9 @@ func (s *Stats) add(b *block) {
 	}
 	s.Truncated += at(countTruncated)
 	s.ECS += at(countECS)
+	for i := range s.Cookies {
+		s.Cookies[i] += at(countCookies + i)
+	}
 	s.Batches += at(countBatches)
 	s.ReceiveErrors += at(countReceiveErrors)
 	s.SendErrors += at(countSendErrors)

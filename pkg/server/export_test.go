@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/netip"
+	"time"
 
 	"geodns/pkg/steering"
 )
@@ -20,7 +21,7 @@ func NewResponder(cfg Config, w *World) (*Responder, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &view{world: w, hits: newHits(1, len(w.names))}
+	v := newView(&cfg, w, newHits(1, len(w.names)))
 	return &Responder{r: newResponder(&cfg, &block{}, 0, BatchMax), v: v}, nil
 }
 
@@ -28,7 +29,7 @@ func NewResponder(cfg Config, w *World) (*Responder, error) {
 func (r *Responder) Answer(t Transport, source netip.Addr, query []byte, room int) []byte {
 	buf := make([]byte, room)
 	n := copy(buf, query)
-	p := []packet{{buf: buf, n: n, cut: n < len(query), source: clientOf(source), transport: t}}
+	p := []packet{{buf: buf, n: n, cut: n < len(query), source: clientOf(source), transport: t, keepalive: 100}}
 	r.r.answer(r.v, p)
 	if p[0].n == 0 {
 		return nil
@@ -80,3 +81,9 @@ func SourceOf(a netip.Addr) netip.Prefix { return sourceOf(a) }
 
 // ClientOf is a packet's source.
 func ClientOf(a netip.Addr) steering.Client { return clientOf(a) }
+
+// At makes cfg's cookies tell the time by a func.
+func At(cfg Config, now func() time.Time) Config {
+	cfg.cookies = &cookies{now: now}
+	return cfg
+}

@@ -28,5 +28,6 @@ type packet struct {
 	n         int             // octets of the query in buf; then octets of the answer, 0 where there is none to send
 	source    steering.Client // who sent it, all bits known
 	transport Transport
-	cut       bool // the query was longer than buf; what is there is its beginning
+	keepalive uint16 // TCP: how long the connection may be silent from now on, in 100 ms; 0: it shall be closed
+	cut       bool   // the query was longer than buf; what is there is its beginning
 }

@@ -5,39 +5,42 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
-	"time"
 
 	"geodns/pkg/dnswire"
 	"geodns/pkg/steering"
 	"geodns/pkg/zone"
 )
 
-// view is what a worker loads once a batch: the world, and where its policies are counted.
-type view struct {
-	world *World
-	hits  hits
-}
-
 // responder answers packets. It is owned by one goroutine; its fields are scratch that is reused from packet to packet.
 type responder struct {
 	// Fixed after newResponder.
-	block     *block
-	number    int // of the block
-	identity  []byte
-	version   []byte
-	payload   int    // octets of the largest answer over UDP
-	keepalive uint16 // TCP idle time in 100 ms
-	chaosFunc func(*World, *dnswire.Query, netip.Addr) ([]string, bool)
+	block         *block
+	number        int // of the block
+	identity      []byte
+	version       []byte
+	payload       int // octets of the largest answer over UDP
+	cookies       *cookies
+	requireCookie bool
+	chaosFunc     func(*World, *dnswire.Query, netip.Addr) ([]string, bool)
+	chaosAllow    []netip.Prefix
 
 	// Scratch.
-	tally    tally
-	rng      rand.PCG // for weighted draws: not secret, only different everywhere
-	batch    []staged
-	touched  byte           // what read-ahead read; it means nothing
-	q        *dnswire.Query // of the packet that is being answered, in batch
-	opt      dnswire.OPT
-	decide   steering.Query
-	decision steering.Decision
+	tally       tally
+	rng         rand.PCG // for weighted draws: not secret, only different everywhere
+	batch       []staged
+	touched     byte           // what read-ahead read; it means nothing
+	seconds     uint32         // the time for cookies, read once a batch; 0: not yet
+	q           *dnswire.Query // of the packet that is being answered, in batch
+	size        int            // octets of its query
+	cookieValid bool           // it has our cookie
+	verified    bool           // its source is not forged: it has our cookie, or a TCP connection
+	limit       int            // octets that its answer may have
+	opt         dnswire.OPT
+	badKey      bool // a TSIG goes behind the OPT record
+	tsig        dnswire.TSIG
+	cookieOut   [cookieLen]byte
+	decide      steering.Query
+	decision    steering.Decision
 }
 
 // staged is one packet of a batch between being read and being answered.
@@ -54,7 +57,7 @@ func newResponder(cfg *Config, b *block, number, size int) *responder {
 	crand.Read(seed[:])
 	r := &responder{
 		block: b, number: number, identity: []byte(cfg.Identity), version: []byte(cfg.Version), payload: cfg.UDPPayload,
-		keepalive: uint16(min(cfg.TCP.Idle/(100*time.Millisecond), 1<<16-1)), chaosFunc: cfg.Chaos, batch: make([]staged, size),
+		cookies: cfg.cookies, requireCookie: cfg.RequireCookie, chaosFunc: cfg.Chaos, chaosAllow: cfg.ChaosAllow, batch: make([]staged, size),
 	}
 	r.rng.Seed(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:]))
 	return r
@@ -66,6 +69,7 @@ func newResponder(cfg *Config, b *block, number, size int) *responder {
 // A large zone's records lie anywhere in memory, and each look-up would wait for its own. So all packets are read first,
 // then all their hash slots, then all records: the waits of one stage overlap.
 func (r *responder) answer(v *view, packets []packet) {
+	r.seconds = 0
 	for len(packets) > 0 {
 		now := packets[:min(len(packets), len(r.batch))]
 		packets = packets[len(now):]
@@ -109,7 +113,7 @@ func (r *responder) count(counter int) {
 
 // answerOne makes one answer: the question stays where it is, octet for octet, and what follows it is written over.
 func (r *responder) answerOne(v *view, p *packet, b *staged) {
-	r.q = &b.query
+	r.q, r.size = &b.query, p.n
 	q, out := r.q, b.outcome
 	p.n = 0
 	r.tally.query(p)
@@ -117,21 +121,32 @@ func (r *responder) answerOne(v *view, p *packet, b *staged) {
 		r.tally.drop(out)
 		return
 	}
-	limit := r.prepare(p, out)
+	cookies := r.prepare(v, p, out)
 	msg := p.buf[:q.QuestionEnd]
 	var reply zone.Reply
 	kind, scope := Failed, uint8(0)
 	switch {
+	case q.TSIG != 0 && (out == dnswire.OK || out == dnswire.CookieOnly):
+		r.unsigned(p, &reply)
+	case out == dnswire.CookieOnly && cookies:
+		kind = Cookies
+		if q.CookieLen > dnswire.CookieClientLen && !r.cookieValid {
+			reply.Rcode = dnswire.RcodeBadCookie // RFC 7873 section 5.4
+		}
 	case out != dnswire.OK:
-		reply.Rcode = rcodeOf(out)
-	case q.TSIG:
-		reply.Rcode = dnswire.RcodeNotAuth // no key is known here (RFC 8945 section 5.2.1)
+		r.refuse(out, &reply)
+	case cookies && r.requireCookie && !r.verified:
+		reply.Rcode, kind = dnswire.RcodeBadCookie, Cookies
 	case q.Class == dnswire.ClassCH:
-		msg, kind = r.chaos(v.world, p, msg, limit, &reply)
-	case q.Class != dnswire.ClassIN || q.Type == dnswire.TypeAXFR || q.Type == dnswire.TypeIXFR:
+		msg, kind = r.chaos(v.world, p, msg, &reply)
+	case q.Class != dnswire.ClassIN:
 		reply.Rcode, kind = dnswire.RcodeRefused, Refused
+		r.explain(dnswire.EDENotAuthoritative, "no zones of this class")
+	case q.Type == dnswire.TypeAXFR || q.Type == dnswire.TypeIXFR:
+		reply.Rcode, kind = dnswire.RcodeRefused, Refused
+		r.explain(dnswire.EDEProhibited, "zone transfers are not allowed")
 	default:
-		msg, kind, scope = r.lookUp(v, p, msg, limit, b.hash, &reply)
+		msg, kind, scope = r.lookUp(v, p, msg, b.hash, &reply)
 	}
 	r.finish(p, msg, &reply, kind, scope)
 }
@@ -144,64 +159,117 @@ func cutShort(out dnswire.Outcome, cut bool) dnswire.Outcome {
 	return out
 }
 
-// rcodeOf is the response code that an outcome of the parser is answered with.
-func rcodeOf(out dnswire.Outcome) uint8 {
+// refuse answers what the parser made of a query that is not to be looked up.
+func (r *responder) refuse(out dnswire.Outcome, reply *zone.Reply) {
 	switch out {
 	case dnswire.NotImp:
-		return dnswire.RcodeNotImp
+		reply.Rcode = dnswire.RcodeNotImp
 	case dnswire.BadVers:
-		return dnswire.RcodeBadVers
+		reply.Rcode = dnswire.RcodeBadVers
+	case dnswire.CookieOnly: // which is nothing to ask for where cookies are off
+		reply.Rcode = dnswire.RcodeFormErr
+		r.explain(dnswire.EDEOther, dnswire.FaultCount.String())
 	default:
-		return dnswire.RcodeFormErr
+		reply.Rcode = dnswire.RcodeFormErr
+		code := dnswire.EDEOther
+		if r.q.Fault == dnswire.FaultType && r.q.Type == dnswire.TypeNXNAME {
+			code = dnswire.EDEInvalidQueryType // RFC 9824 section 3.5
+		}
+		r.explain(code, r.q.Fault.String())
 	}
 }
 
-// prepare fills the answer's OPT record and gives the length that the message may have before it. An error answer
+// unsigned refuses a query with a TSIG, as no key is known here (RFC 8945 section 5.2.1). The record that says so is kept
+// aside, as the OPT record may be written over the query's.
+func (r *responder) unsigned(p *packet, reply *zone.Reply) {
+	if !r.tsig.Read(p.buf[:r.size], r.q.TSIG) {
+		reply.Rcode = dnswire.RcodeFormErr
+		r.explain(dnswire.EDEOther, dnswire.FaultTSIG.String())
+		return
+	}
+	reply.Rcode = dnswire.RcodeNotAuth
+	if r.badKey = r.q.QuestionEnd+r.tsig.Len() <= r.room(); !r.badKey {
+		reply.TC = true
+	}
+}
+
+// explain adds an extended error (RFC 8914) to the answer, if the query has an OPT record and there is room.
+func (r *responder) explain(code uint16, text string) {
+	r.opt.EDE, r.opt.EDECode, r.opt.EDEText = true, code, text
+}
+
+// room is the octets that the message may have before its OPT record.
+func (r *responder) room() int {
+	if !r.q.EDNS {
+		return r.limit
+	}
+	return r.limit - r.opt.Len()
+}
+
+// prepare sets how long the answer may be, and fills its OPT record. It says whether a cookie was answered. An error answer
 // echoes no options: the ones of its query were not all read.
-func (r *responder) prepare(p *packet, out dnswire.Outcome) int {
+func (r *responder) prepare(v *view, p *packet, out dnswire.Outcome) (cookies bool) {
 	q, o := r.q, &r.opt
-	limit := min(len(p.buf), dnswire.MessageMax)
+	r.verified, r.cookieValid, r.badKey = p.transport != UDP, false, false
+	r.limit = min(len(p.buf), dnswire.MessageMax)
 	if p.transport == UDP {
 		size := dnswire.UDPMin
 		if q.EDNS {
 			size = max(size, min(int(q.UDPSize), r.payload))
 		}
-		limit = min(limit, size)
+		r.limit = min(r.limit, size)
 	}
 	o.UDPSize, o.DO = uint16(r.payload), q.DO
-	o.ECS, o.NSID, o.Keepalive = nil, nil, false
-	if !q.EDNS {
-		return limit
+	o.ECS, o.NSID, o.Cookie, o.Keepalive, o.ZoneVersion, o.EDE = nil, nil, nil, false, false, false
+	if !q.EDNS || out != dnswire.OK && out != dnswire.CookieOnly {
+		return false
 	}
-	if out == dnswire.OK {
-		if q.ECS.Present {
-			o.ECS = &q.ECS
-			r.tally[countECS]++
-		}
-		if q.NSID {
-			o.NSID = r.identity
-		}
-		if q.Keepalive && p.transport != UDP {
-			o.Keepalive, o.KeepaliveTimeout = true, r.keepalive
-		}
+	if q.ECS.Present {
+		o.ECS = &q.ECS
+		r.tally[countECS]++
 	}
-	return limit - o.Len()
+	if q.NSID {
+		o.NSID = v.nsid
+	}
+	if q.Keepalive && p.transport != UDP {
+		o.Keepalive, o.KeepaliveTimeout = true, p.keepalive
+	}
+	// Until the zone is known the option takes its room.
+	o.ZoneVersion = q.ZoneVersion
+	return q.CookieLen > 0 && r.cookie(p)
 }
 
 // lookUp answers a question of class IN from the zones, and by a policy where they say so.
-func (r *responder) lookUp(v *view, p *packet, msg []byte, limit int, hash uint64, reply *zone.Reply) ([]byte, Kind, uint8) {
+func (r *responder) lookUp(v *view, p *packet, msg []byte, hash uint64, reply *zone.Reply) ([]byte, Kind, uint8) {
 	q, w := r.q, v.world
+	start := msg
 	// A chain that reaches a steered name must not be cached for all clients (design: section 5.12).
-	msg, *reply = w.set.AnswerHashed(msg, q.Name[:q.NameLen], q.Labels, hash, q.Type, limit, q.ECS.Present)
-	switch reply.Kind {
-	case zone.Outside:
+	msg, *reply = w.set.AnswerHashed(msg, q.Name[:q.NameLen], q.Labels, hash, q.Type, r.room(), q.ECS.Present)
+	if reply.Kind == zone.Outside {
 		reply.Rcode = dnswire.RcodeRefused
+		r.explain(dnswire.EDENotAuthoritative, "no zone here has this name")
 		return msg, Refused, 0
-	case zone.Steered:
-		return r.steer(v, p, msg, limit, reply)
-	case zone.Answered:
 	}
-	return msg, kindOf(reply), 0
+	if v.ecsOff && q.ECS.Present && v.zones[reply.Zone].ecsOff {
+		q.ECS.Present, r.opt.ECS = false, nil
+		msg, *reply = w.set.AnswerHashed(start, q.Name[:q.NameLen], q.Labels, hash, q.Type, r.room(), false)
+	}
+	if q.ZoneVersion {
+		z := v.versionOf(reply.Zone, q)
+		r.opt.ZoneLabels, r.opt.ZoneSerial = z.labels, z.serial
+	}
+	kind, scope := Steered, uint8(0)
+	if reply.Kind == zone.Steered {
+		msg, kind, scope = r.steer(v, p, msg, reply)
+	} else {
+		kind = kindOf(reply)
+	}
+	if zone.IsMinimal(q.Type) && reply.AN > 0 && p.transport == UDP && len(msg)+r.limit-r.room() >= 2*r.size {
+		// Whoever asks for all that there is shall not make others get it (RFC 8482 section 3).
+		*reply = zone.Reply{Kind: zone.Answered, AA: reply.AA, TC: true, Zone: reply.Zone}
+		msg = start
+	}
+	return msg, kind, scope
 }
 
 // kindOf says what a zone's answer is made of.
@@ -232,8 +300,17 @@ func (r *responder) finish(p *packet, msg []byte, reply *zone.Reply, kind Kind, 
 		questions = 1
 	}
 	if q.EDNS {
-		r.opt.Scope = scope
-		msg = r.opt.Append(msg, reply.Rcode)
+		o := &r.opt
+		o.Scope = scope
+		o.ZoneVersion = o.ZoneVersion && reply.Kind != zone.Outside // no zone, no version
+		if o.EDE && len(msg)+o.Len()+o.EDELen() > r.limit {
+			o.EDE = false
+		}
+		msg = o.Append(msg, reply.Rcode)
+		additional++
+	}
+	if r.badKey {
+		msg = r.tsig.AppendError(msg, dnswire.TSIGBadKey)
 		additional++
 	}
 	dnswire.PutHeader(msg, q.AnswerFlags(reply.Rcode, flags), questions, reply.AN, reply.NS, additional)

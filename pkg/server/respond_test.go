@@ -53,6 +53,15 @@ func ecs(prefix string) *dns.EDNS0_SUBNET {
 	return &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: family, SourceNetmask: uint8(p.Bits()), Address: p.Addr().AsSlice()}
 }
 
+// zoneVersion is miekg/dns's ZONEVERSION option as a query has it: empty, which the library cannot write.
+var zoneVersion = &dns.EDNS0_LOCAL{Code: dnswire.OptionZoneVersion} //nolint:gochecknoglobals // constant
+
+// worldTag is what stands behind the node's name in an NSID.
+func worldTag(t testing.TB) string {
+	w := testWorld(t)
+	return w.Set().ID()[:8] + "-" + w.Table().ID()[:8]
+}
+
 // text is an answer in one line a thing: flags and code, then the records of each section, then the OPT record.
 func text(t testing.TB, wire []byte) string {
 	t.Helper()
@@ -92,7 +101,7 @@ func text(t testing.TB, wire []byte) string {
 				out = append(out, line.String())
 				continue
 			}
-			out = append(out, mark+" "+strings.ReplaceAll(rr.String(), "\t", " "))
+			out = append(out, mark+" "+strings.Join(strings.Fields(rr.String()), " "))
 		}
 	}
 	slices.Sort(out[1:])
@@ -100,8 +109,9 @@ func text(t testing.TB, wire []byte) string {
 }
 
 const (
-	soa   = "^ example.com. 60 IN SOA ns1.example.com. hostmaster.example.com. 1 7200 3600 1209600 60"
-	hinfo = `HINFO "RFC8482" ""`
+	outside = " 20 (Not Authoritative): (no zone here has this name)"
+	soa     = "^ example.com. 60 IN SOA ns1.example.com. hostmaster.example.com. 1 7200 3600 1209600 60"
+	hinfo   = `HINFO "RFC8482" ""`
 )
 
 func TestAnswer(t *testing.T) {
@@ -143,12 +153,18 @@ func TestAnswer(t *testing.T) {
 		{"AXFR over TCP", ask(t, "example.com.", dns.TypeAXFR), clientEU, true, "REFUSED qr\n? example.com. AXFR"},
 		{"AXFR over UDP", ask(t, "example.com.", dns.TypeAXFR), clientEU, false, "REFUSED qr\n? example.com. AXFR"},
 		{"IXFR", ask(t, "example.com.", dns.TypeIXFR), clientEU, true, "REFUSED qr\n? example.com. IXFR"},
-		{"TSIG", ask(t, "static.example.com.", dns.TypeA, tsig), clientEU, false, "NOTAUTH qr\n? static.example.com. A"},
+		{"TSIG", ask(t, "static.example.com.", dns.TypeA, tsig), clientEU, false, "NOTAUTH qr\n+ ;; TSIG PSEUDOSECTION: ; key. 0 CLASS255 TSIG hmac-sha256. 19700101000000 0 0 16962 17 0\n? static.example.com. A"},
 		{"A-05 NOTIFY", ask(t, "example.com.", dns.TypeSOA, opcode(4)), clientEU, false, "NOTIMP qr\n? example.com. SOA"},
 		{"A-05 UPDATE", ask(t, "example.com.", dns.TypeSOA, opcode(5)), clientEU, true, "NOTIMP qr\n? example.com. SOA"},
 		{"A-05 STATUS with OPT", ask(t, "example.com.", dns.TypeSOA, opcode(2), edns(1232, nsid)), clientEU, false, "NOTIMP qr\n? example.com. SOA\nOPT"},
-		{"A-11 NXNAME", ask(t, "static.example.com.", 128, edns(1232)), clientEU, false, "FORMERR qr\n? static.example.com. NXNAME\nOPT"},
+		{"A-11 NXNAME", ask(t, "static.example.com.", 128, edns(1232)), clientEU, false, "FORMERR qr\n? static.example.com. NXNAME\nOPT 30 (Invalid Query Type): (no name has data of this type)"},
 
+		{"A-43 a transfer", ask(t, "example.com.", dns.TypeAXFR, edns(1232)), clientEU, true, "REFUSED qr\n? example.com. AXFR\nOPT 18 (Prohibited): (zone transfers are not allowed)"},
+		{"A-43 no target", ask(t, "dead.example.com.", dns.TypeA, edns(1232)), clientEU, false, "SERVFAIL qr\n? dead.example.com. A\nOPT 0 (Other): (no target is usable for this client)"},
+		{"A-43 class CH", ask(t, "www.explain.geodns.", dns.TypeTXT, chaosClass, edns(1232)), clientEU, false, "REFUSED qr\n? www.explain.geodns. TXT\nOPT 18 (Prohibited): (not for this client, or no such name)"},
+		{"A-43 not without OPT", ask(t, "www.example.net.", dns.TypeA), clientEU, false, "REFUSED qr\n? www.example.net. A"},
+		{"A-42 ZONEVERSION", ask(t, "static.example.com.", dns.TypeA, edns(1232, zoneVersion)), clientEU, false, "NOERROR aa qr\n= static.example.com. 300 IN A 192.0.2.1\n? static.example.com. A\nOPT \x00\x00\x00\x01"},
+		{"A-42 no zone, no version", ask(t, "www.example.net.", dns.TypeA, edns(1232, zoneVersion)), clientEU, false, "REFUSED qr\n? www.example.net. A\nOPT" + outside},
 		{"A-13 id.server", ask(t, "ID.server.", dns.TypeTXT, chaosClass), clientEU, false, "NOERROR aa qr\n= ID.server. 0 CH TXT \"pop-1\"\n? ID.server. TXT"},
 		{"A-13 hostname.bind", ask(t, "hostname.bind.", dns.TypeANY, chaosClass), clientEU, false, "NOERROR aa qr\n= hostname.bind. 0 CH TXT \"pop-1\"\n? hostname.bind. ANY"},
 		{"A-13 version.server", ask(t, "version.server.", dns.TypeTXT, chaosClass), clientEU, false, "NOERROR aa qr\n= version.server. 0 CH TXT \"geodns test\"\n? version.server. TXT"},
@@ -161,12 +177,12 @@ func TestAnswer(t *testing.T) {
 		{"A-30 BADVERS", ask(t, "static.example.com.", dns.TypeA, edns(1232, nsid), func(m *dns.Msg) { m.IsEdns0().SetVersion(1) }), clientEU, false, "BADSIG qr\n? static.example.com. A\nOPT"},
 		{"A-32 DO echoed", ask(t, "static.example.com.", dns.TypeA, func(m *dns.Msg) { m.SetEdns0(1232, true) }), clientEU, false, "NOERROR aa qr\n= static.example.com. 300 IN A 192.0.2.1\n? static.example.com. A\nOPT do"},
 		{"A-32 unknown option", ask(t, "static.example.com.", dns.TypeA, edns(1232, &dns.EDNS0_LOCAL{Code: 65001, Data: []byte{1}})), clientEU, false, "NOERROR aa qr\n= static.example.com. 300 IN A 192.0.2.1\n? static.example.com. A\nOPT"},
-		{"A-34 malformed ECS", ask(t, "static.example.com.", dns.TypeA, edns(1232, &dns.EDNS0_LOCAL{Code: 8, Data: []byte{0, 1, 24, 0, 192}})), clientEU, false, "FORMERR qr\n? static.example.com. A\nOPT"},
+		{"A-34 malformed ECS", ask(t, "static.example.com.", dns.TypeA, edns(1232, &dns.EDNS0_LOCAL{Code: 8, Data: []byte{0, 1, 24, 0, 192}})), clientEU, false, "FORMERR qr\n? static.example.com. A\nOPT 0 (Other): (the client subnet option is malformed)"},
 		{"A-35 static ECS", ask(t, "static.example.com.", dns.TypeA, edns(1232, ecs("203.0.113.0/24"))), clientEU, false, "NOERROR aa qr\n= static.example.com. 300 IN A 192.0.2.1\n? static.example.com. A\nOPT 203.0.113.0/24/0"},
 		{"A-35 negative ECS", ask(t, "none.example.com.", dns.TypeA, edns(1232, ecs("2001:db8::/48"))), clientEU, false, "NXDOMAIN aa qr\n? none.example.com. A\nOPT [2001:db8::]/48/0\n" + soa},
-		{"A-41 NSID", ask(t, "static.example.com.", dns.TypeA, edns(1232, nsid)), clientEU, false, "NOERROR aa qr\n= static.example.com. 300 IN A 192.0.2.1\n? static.example.com. A\nOPT " + hex.EncodeToString([]byte("pop-1"))},
-		{"A-45 keepalive over UDP", ask(t, "none.example.net.", dns.TypeA, edns(1232, keepalive)), clientEU, false, "REFUSED qr\n? none.example.net. A\nOPT"},
-		{"A-45 keepalive over TCP", ask(t, "none.example.net.", dns.TypeA, edns(1232, keepalive)), clientEU, true, "REFUSED qr\n? none.example.net. A\nOPT use tcp keep-alive, timeout 10000ms"},
+		{"A-41 NSID", ask(t, "static.example.com.", dns.TypeA, edns(1232, nsid)), clientEU, false, "NOERROR aa qr\n= static.example.com. 300 IN A 192.0.2.1\n? static.example.com. A\nOPT " + hex.EncodeToString([]byte("pop-1/"+worldTag(t)))},
+		{"A-45 keepalive over UDP", ask(t, "none.example.net.", dns.TypeA, edns(1232, keepalive)), clientEU, false, "REFUSED qr\n? none.example.net. A\nOPT" + outside},
+		{"A-45 keepalive over TCP", ask(t, "none.example.net.", dns.TypeA, edns(1232, keepalive)), clientEU, true, "REFUSED qr\n? none.example.net. A\nOPT use tcp keep-alive, timeout 10000ms" + outside},
 
 		{"steered, source EU", ask(t, "www.example.com.", dns.TypeA), clientEU, false, "NOERROR aa qr\n= www.example.com. 30 IN A 192.0.2.10\n? www.example.com. A"},
 		{"steered, source US", ask(t, "www.example.com.", dns.TypeAAAA), clientUS, false, "NOERROR aa qr\n= www.example.com. 30 IN AAAA 2001:db8:2::10\n? www.example.com. AAAA"},
@@ -283,32 +299,45 @@ func TestAnswerSize(t *testing.T) {
 
 func TestChaosFunc(t *testing.T) {
 	long := strings.Repeat("x", 300)
-	cfg := server.Config{Chaos: func(_ *server.World, q *dnswire.Query, source netip.Addr) ([]string, bool) {
-		switch {
-		case source != clientEU:
-			return nil, false
-		case q.Type == dnswire.TypeTXT && string(q.Name[:q.NameLen]) == "\x04long\x00":
-			return slices.Repeat([]string{long}, 5), true
-		}
-		return []string{"one", long}, true
-	}}
+	cfg := server.Config{
+		ChaosAllow: []netip.Prefix{netip.PrefixFrom(clientEU, 32)},
+		Chaos: func(_ *server.World, q *dnswire.Query, source netip.Addr) ([]string, bool) {
+			switch {
+			case source != clientEU:
+				t.Errorf("asked for %s", source)
+			case q.Type == dnswire.TypeTXT && string(q.Name[:q.NameLen]) == "\x04long\x00":
+				return slices.Repeat([]string{long}, 400), true
+			case string(q.Name[:q.NameLen]) == "\x04none\x00":
+				return nil, false
+			}
+			return []string{"one", long}, true
+		},
+	}
 	r, err := server.NewResponder(cfg, testWorld(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	q := ask(t, "www.explain.geodns.", dns.TypeTXT, chaosClass)
-	want := "NOERROR aa qr\n= www.explain.geodns. 0 CH TXT \"one\"\n= www.explain.geodns. 0 CH TXT \"" + long[:255] + "\"\n? www.explain.geodns. TXT"
-	if got := text(t, r.Answer(server.UDP, clientEU, q, 1472)); got != want {
-		t.Errorf("answer:\n%s\nwant:\n%s", got, want)
-	}
-	if got := text(t, r.Answer(server.UDP, clientUS, q, 1472)); got != "REFUSED qr\n? www.explain.geodns. TXT" {
-		t.Errorf("for another client: %s", got)
-	}
-	if got := text(t, r.Answer(server.UDP, clientEU, ask(t, "long.", dns.TypeTXT, chaosClass), 1472)); got != "NOERROR aa qr tc\n? long. TXT" {
-		t.Errorf("beyond 512: %s", got)
-	}
-	if got := text(t, r.Answer(server.UDP, clientEU, ask(t, "id.server.", dns.TypeTXT, chaosClass), 1472)); got != "REFUSED qr\n? id.server. TXT" {
-		t.Errorf("no identity: %s", got)
+	for _, c := range []struct {
+		about     string
+		query     []byte
+		transport server.Transport
+		source    netip.Addr
+		want      string
+	}{
+		{
+			"allowed", q, server.TCP, clientEU,
+			"NOERROR aa qr\n= www.explain.geodns. 0 CH TXT \"one\"\n= www.explain.geodns. 0 CH TXT \"" + long[:255] + "\"\n? www.explain.geodns. TXT",
+		},
+		{"a source that may be forged", q, server.UDP, clientEU, "NOERROR aa qr tc\n? www.explain.geodns. TXT"},
+		{"another client", q, server.TCP, clientUS, "REFUSED qr\n? www.explain.geodns. TXT"},
+		{"too much", ask(t, "long.", dns.TypeTXT, chaosClass), server.TCP, clientEU, "NOERROR aa qr tc\n? long. TXT"},
+		{"nothing", ask(t, "none.", dns.TypeTXT, chaosClass), server.TCP, clientEU, "REFUSED qr\n? none. TXT"},
+		{"no identity", ask(t, "id.server.", dns.TypeTXT, chaosClass), server.TCP, clientEU, "REFUSED qr\n? id.server. TXT"},
+	} {
+		if got := text(t, r.Answer(c.transport, c.source, c.query, dnswire.MessageMax)); got != c.want {
+			t.Errorf("%s: answer:\n%s\nwant:\n%s", c.about, got, c.want)
+		}
 	}
 }
 

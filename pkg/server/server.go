@@ -81,7 +81,7 @@ func New(cfg Config, w *World) (*Server, error) {
 		b := s.newBlock()
 		s.tcp.blocks = append(s.tcp.blocks, numberedBlock{b, len(s.blocks) - 1})
 	}
-	s.view.Store(&view{world: w, hits: newHits(len(s.blocks), len(w.names))})
+	s.view.Store(newView(&s.cfg, w, newHits(len(s.blocks), len(w.names))))
 	return s, nil
 }
 
@@ -153,14 +153,14 @@ func (s *Server) Publish(w *World) {
 	defer s.mu.Unlock()
 	old := s.view.Load()
 	if old.world.set == w.set {
-		s.view.Store(&view{world: w, hits: old.hits}) // the same policies in the same order
+		s.view.Store(newView(&s.cfg, w, old.hits)) // the same policies in the same order
 		return
 	}
 	if s.last != nil {
 		s.last.sum(s.past)
 	}
 	s.last = old
-	s.view.Store(&view{world: w, hits: newHits(len(s.blocks), len(w.names))})
+	s.view.Store(newView(&s.cfg, w, newHits(len(s.blocks), len(w.names))))
 }
 
 // sum adds up the answers by policy.

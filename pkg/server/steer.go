@@ -7,8 +7,8 @@ import (
 )
 
 // steer answers at a steered name: links of a chain may stand in msg already. It gives the answer's scope.
-func (r *responder) steer(v *view, p *packet, msg []byte, limit int, reply *zone.Reply) ([]byte, Kind, uint8) {
-	q, w := r.q, v.world
+func (r *responder) steer(v *view, p *packet, msg []byte, reply *zone.Reply) ([]byte, Kind, uint8) {
+	q, w, limit := r.q, v.world, r.room()
 	b := w.steers[reply.Steer]
 	typ, offered := b.typeOf(w.table, q.Type)
 	if !offered {
@@ -32,6 +32,7 @@ func (r *responder) steer(v *view, p *packet, msg []byte, limit int, reply *zone
 	v.hits[r.number][reply.Steer].Add(1)
 	if d.Outcome == steering.Failed {
 		*reply = zone.Reply{Kind: zone.Answered, Rcode: dnswire.RcodeServFail}
+		r.explain(dnswire.EDEOther, "no target is usable for this client")
 		return msg[:q.QuestionEnd], Failed, d.Scope
 	}
 	reply.AA = true

@@ -267,6 +267,11 @@ func (t *tcpServer) await(c *tcpConn, wait time.Duration) error {
 	return nil
 }
 
+// keepalive is the idle time that clients are told (RFC 7828 section 3.1).
+func (t *tcpServer) keepalive() uint16 {
+	return uint16(min(t.limits.Idle/(100*time.Millisecond), 1<<16-1))
+}
+
 // answer answers one query and writes length and message at once (RFC 7766 section 8).
 func (t *tcpServer) answer(c *tcpConn, query []byte, cut bool) error {
 	c.active.Store(int64(time.Since(t.epoch)))
@@ -276,7 +281,7 @@ func (t *tcpServer) answer(c *tcpConn, query []byte, cut bool) error {
 	}
 	defer t.scratch.Put(s)
 	p := &s.batch[0]
-	*p = packet{buf: s.buf[2:], n: copy(s.buf[2:], query), cut: cut, transport: TCP, source: clientOf(c.client)}
+	*p = packet{buf: s.buf[2:], n: copy(s.buf[2:], query), cut: cut, transport: TCP, keepalive: t.keepalive(), source: clientOf(c.client)}
 	s.responder.answer(t.view.Load(), s.batch[:])
 	if p.n == 0 {
 		return nil

@@ -84,6 +84,9 @@ func (w *World) WithStates(states *steering.States) (*World, error) {
 	return &next, nil
 }
 
+// ID is the content hashes of zones and table: nodes with the same files, databases and orders have the same.
+func (w *World) ID() string { return w.set.ID() + "-" + w.table.ID() }
+
 // Set is the world's zones.
 func (w *World) Set() *zone.Set { return w.set }
 

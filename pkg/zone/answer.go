@@ -132,7 +132,7 @@ func (a *answer) finish(msg []byte, rec uint32, kind matchKind, qtype uint16, fi
 	case matchName, matchDNAME, matchOutside:
 	}
 	flags := s.flags(rec)
-	if isMinimal(qtype) && flags&(recReferral|recSteer) == 0 {
+	if IsMinimal(qtype) && flags&(recReferral|recSteer) == 0 {
 		return a.minimal(msg, rec, flags, qtype)
 	}
 	piece := s.entry(rec, qtype)
@@ -153,9 +153,9 @@ func (a *answer) finish(msg []byte, rec uint32, kind matchKind, qtype uint16, fi
 	return a.piece(msg, piece)
 }
 
-// isMinimal says whether a query type asks for more than one set, and so gets a minimal answer: ANY, and as it could be
+// IsMinimal says whether a query type asks for more than one set, and so gets a minimal answer: ANY, and as it could be
 // used in the same way, RRSIG, SIG, MAILA and MAILB (RFC 8482 section 4).
-func isMinimal(qtype uint16) bool {
+func IsMinimal(qtype uint16) bool {
 	switch qtype {
 	case dns.TypeANY, dns.TypeMAILA, dns.TypeMAILB, dns.TypeRRSIG, dns.TypeSIG:
 		return true
