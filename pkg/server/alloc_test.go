@@ -6,6 +6,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"geodns/pkg/dnswire"
 	"geodns/pkg/server"
 )
 
@@ -38,6 +39,15 @@ func workloads(t testing.TB) []workload {
 		batch("Refused", func(int) []byte { return ask(t, "www.example.net.", dns.TypeA, edns(1232)) }),
 		batch("HostName", func(int) []byte { return ask(t, "host.example.com.", dns.TypeA, edns(1232)) }),
 		batch("Chaos", func(int) []byte { return ask(t, "id.server.", dns.TypeTXT, chaosClass) }),
+		batch("Cookie", func(i int) []byte {
+			return ask(t, "static.example.com.", dns.TypeA, edns(1232, &dns.EDNS0_COOKIE{Code: dnswire.OptionCookie, Cookie: fmt.Sprintf("%016x%032x", i, i)}))
+		}),
+		batch("ZoneVersion", func(int) []byte { return ask(t, "static.example.com.", dns.TypeA, edns(1232, zoneVersion)) }),
+		batch("TSIG", func(int) []byte {
+			return ask(t, "static.example.com.", dns.TypeA, func(m *dns.Msg) {
+				m.Extra = append(m.Extra, &dns.TSIG{Hdr: dns.RR_Header{Name: "key.", Rrtype: dns.TypeTSIG, Class: dns.ClassANY}, Algorithm: dns.HmacSHA256})
+			})
+		}),
 		batch("Malformed", func(int) []byte { return ask(t, "static.example.com.", dns.TypeA)[:20] }),
 	}
 }
@@ -45,7 +55,7 @@ func workloads(t testing.TB) []workload {
 func TestAnswerNoAllocs(t *testing.T) {
 	w := testWorld(t)
 	for _, load := range workloads(t) {
-		r, err := server.NewResponder(server.Config{Identity: "pop-1"}, w)
+		r, err := server.NewResponder(server.Config{Identity: "pop-1", CookieSecrets: make([]server.CookieSecret, 2)}, w)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +74,7 @@ func BenchmarkAnswer(b *testing.B) {
 	w := testWorld(b)
 	for _, load := range workloads(b) {
 		b.Run(load.about, func(b *testing.B) {
-			r, err := server.NewResponder(server.Config{Identity: "pop-1"}, w)
+			r, err := server.NewResponder(server.Config{Identity: "pop-1", CookieSecrets: make([]server.CookieSecret, 2)}, w)
 			if err != nil {
 				b.Fatal(err)
 			}
