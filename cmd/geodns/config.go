@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -21,6 +20,7 @@ import (
 
 	"geodns/internal/node"
 	"geodns/internal/source"
+	"geodns/pkg/dnswire"
 	"geodns/pkg/geo"
 	"geodns/pkg/server"
 )
@@ -35,8 +35,12 @@ const configBytesMax = 1 << 20
 const (
 	// databasesMax bounds the geo databases; City and ASN are the usual two.
 	databasesMax = 16
-	// allowMax bounds the prefixes of health.allow.
+	// allowMax bounds the prefixes of health.allow and of explain.allow.
 	allowMax = 1024
+	// ecsOffMax bounds the zones of ecs.off: a switch for some, not a list of everything that is served.
+	ecsOffMax = 10_000
+	// scopesMax bounds ecs.max_scopes: there are no more /24 than that.
+	scopesMax = 1 << 24
 )
 
 // keyDelimiter keeps viper from reading dots as levels.
@@ -52,22 +56,49 @@ type setting struct {
 	flag  string
 	value any // default; its type is the setting's
 	usage string
+
+	lo, hi int // range of a whole number
 }
 
 // settings lists what can be set. Variables are bound one by one: GEODNS_API and GEODNS_TOKEN belong to the commands that ask
 // a running server, and must not reach the keys of the same name.
 func settings() []setting {
 	return []setting{
-		{"node", "GEODNS_NODE", "node", "", "name of this node (the host's name)"},
-		{"listen", "GEODNS_LISTEN", "listen", []string{"127.0.0.1:5300"}, "addresses to serve, UDP and TCP"},
-		{"workers", "GEODNS_WORKERS", "workers", 0, "UDP workers; 0 is one a core"},
-		{"zones", "GEODNS_ZONES", "zones", "zones", "folder of zone files and policies"},
-		{"state", "GEODNS_STATE", "state", "state", "folder of what is kept over a restart"},
-		{"geo::databases", "GEODNS_GEO_DATABASES", "geo-databases", []string{}, "geo databases, the first that knows wins"},
-		{"geo::overrides", "GEODNS_GEO_OVERRIDES", "geo-overrides", "", "file of geo overrides"},
-		{"geo::max_moved", "GEODNS_GEO_MAX_MOVED", "geo-max-moved", geo.MaxMovedDefault, "share of addresses that a new database may move to another country"},
-		{"api::listen", "GEODNS_API_LISTEN", "api-listen", "127.0.0.1:8053", "loopback address of the HTTP API, or none"},
-		{"health::allow", "GEODNS_HEALTH_ALLOW", "health-allow", []string{}, "loopback prefixes that may be probed"},
+		{key: "node", env: "GEODNS_NODE", flag: "node", value: "", usage: "name of this node (the host's name)"},
+		{key: "listen", env: "GEODNS_LISTEN", flag: "listen", value: []string{"127.0.0.1:5300"}, usage: "addresses to serve, UDP and TCP"},
+		{key: "workers", env: "GEODNS_WORKERS", flag: "workers", value: 0, usage: "UDP workers; 0 is one a core", hi: server.WorkersMax},
+		{
+			key: "udp_payload", env: "GEODNS_UDP_PAYLOAD", flag: "udp-payload", value: server.UDPPayloadDefault,
+			usage: "octets of the largest answer over UDP", lo: dnswire.UDPMin, hi: server.UDPPayloadMax,
+		},
+		{key: "zones", env: "GEODNS_ZONES", flag: "zones", value: "zones", usage: "folder of zone files and policies"},
+		{key: "state", env: "GEODNS_STATE", flag: "state", value: "state", usage: "folder of what is kept over a restart"},
+		{key: "geo::databases", env: "GEODNS_GEO_DATABASES", flag: "geo-databases", value: []string{}, usage: "geo databases, the first that knows wins"},
+		{key: "geo::overrides", env: "GEODNS_GEO_OVERRIDES", flag: "geo-overrides", value: "", usage: "file of geo overrides"},
+		{
+			key: "geo::max_moved", env: "GEODNS_GEO_MAX_MOVED", flag: "geo-max-moved", value: geo.MaxMovedDefault,
+			usage: "share of addresses that a new database may move to another country",
+		},
+		{key: "api::listen", env: "GEODNS_API_LISTEN", flag: "api-listen", value: "127.0.0.1:8053", usage: "loopback address of the HTTP API, or none"},
+		{key: "health::allow", env: "GEODNS_HEALTH_ALLOW", flag: "health-allow", value: []string{}, usage: "loopback prefixes that may be probed"},
+		{key: "cookies::enabled", env: "GEODNS_COOKIES_ENABLED", flag: "cookies-enabled", value: true, usage: "speak DNS cookies"},
+		{
+			key: "cookies::secret_file", env: "GEODNS_COOKIES_SECRET_FILE", flag: "cookies-secret-file", value: "",
+			usage: "file of the cookie secrets that nodes share (none: each node makes its own)",
+		},
+		{
+			key: "cookies::require", env: "GEODNS_COOKIES_REQUIRE", flag: "cookies-require", value: false,
+			usage: "over UDP, have clients that speak cookies come back with one of ours",
+		},
+		{key: "ecs::off", env: "GEODNS_ECS_OFF", flag: "ecs-off", value: []string{}, usage: "zones that ignore EDNS Client Subnet"},
+		{
+			key: "ecs::max_scopes", env: "GEODNS_ECS_MAX_SCOPES", flag: "ecs-max-scopes", value: 0,
+			usage: "most ECS scopes that a policy may publish; 0 is no limit", hi: scopesMax,
+		},
+		{
+			key: "explain::allow", env: "GEODNS_EXPLAIN_ALLOW", flag: "explain-allow", value: []string{},
+			usage: "who may ask NAME.explain.geodns (loopback, while every listener is there)",
+		},
 	}
 }
 
@@ -89,6 +120,19 @@ type fileConfig struct {
 	Health struct {
 		Allow []string `mapstructure:"allow"`
 	} `mapstructure:"health"`
+	UDPPayload int `mapstructure:"udp_payload"`
+	Cookies    struct {
+		Enabled    bool   `mapstructure:"enabled"`
+		SecretFile string `mapstructure:"secret_file"`
+		Require    bool   `mapstructure:"require"`
+	} `mapstructure:"cookies"`
+	ECS struct {
+		Off       []string `mapstructure:"off"`
+		MaxScopes int      `mapstructure:"max_scopes"`
+	} `mapstructure:"ecs"`
+	Explain struct {
+		Allow []string `mapstructure:"allow"`
+	} `mapstructure:"explain"`
 }
 
 // addConfig adds --config and the flags that override the file.
@@ -100,6 +144,8 @@ func addConfig(cmd *cobra.Command) {
 			cmd.Flags().StringSlice(s.flag, nil, s.usage)
 		case int:
 			cmd.Flags().Int(s.flag, value, s.usage)
+		case bool:
+			cmd.Flags().Bool(s.flag, value, s.usage)
 		case float64:
 			cmd.Flags().Float64(s.flag, value, s.usage)
 		case string:
@@ -236,7 +282,7 @@ func dropFree(settings map[string]any) {
 	})
 }
 
-// fromEnvironment reads the text of a variable as a list or a number. The file's values have these kinds already.
+// fromEnvironment reads the text of a variable as a list, a number or a truth value. The file's values have these kinds already.
 func fromEnvironment(from, to reflect.Type, value any) (any, error) {
 	text, ok := value.(string)
 	if !ok || from == to {
@@ -251,6 +297,14 @@ func fromEnvironment(from, to reflect.Type, value any) (any, error) {
 			return nil, fmt.Errorf("%q is not a whole number", text)
 		}
 		return n, nil
+	case reflect.Bool:
+		switch strings.TrimSpace(text) {
+		case "true":
+			return true, nil
+		case "false":
+			return false, nil
+		}
+		return nil, fmt.Errorf("%q is neither true nor false", text)
 	case reflect.Float64:
 		f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 		if err != nil {
@@ -269,137 +323,4 @@ func splitList(text string) []string {
 		items[i] = strings.TrimSpace(items[i])
 	}
 	return slices.DeleteFunc(items, func(item string) bool { return item == "" })
-}
-
-// resolver reads values and says what is wrong where: in the file as a finding, elsewhere as the first error.
-type resolver struct {
-	*loader
-
-	findings *source.Findings
-	err      error
-}
-
-// resolve turns what was written into a node.Config.
-func (r *resolver) resolve(raw *fileConfig) node.Config {
-	cfg := node.Config{Node: r.nodeName(raw.Node), Workers: raw.Workers}
-	r.check("workers", raw.Workers >= 0 && raw.Workers <= server.WorkersMax, "%d is out of range: from 0 to %d", raw.Workers, server.WorkersMax)
-	r.check("listen", len(raw.Listen) > 0 && len(raw.Listen) <= server.ListenMax, "1 to %d addresses are wanted, not %d", server.ListenMax, len(raw.Listen))
-	for i, text := range raw.Listen {
-		if at, ok := r.addrPort(itemKey("listen", i), text); ok {
-			r.check(itemKey("listen", i), !slices.Contains(cfg.Listen, at), "%s stands twice", at)
-			cfg.Listen = append(cfg.Listen, at)
-		}
-	}
-	cfg.Zones = r.path("zones", raw.Zones)
-	cfg.State = r.path("state", raw.State)
-	r.check("geo::databases", len(raw.Geo.Databases) <= databasesMax, "at most %d databases can be asked, not %d", databasesMax, len(raw.Geo.Databases))
-	for _, name := range raw.Geo.Databases {
-		cfg.Geo.Databases = append(cfg.Geo.Databases, r.path("geo::databases", name))
-	}
-	if raw.Geo.Overrides != "" {
-		cfg.Geo.Overrides = r.path("geo::overrides", raw.Geo.Overrides)
-	}
-	r.check("geo::max_moved", raw.Geo.MaxMoved > 0 && raw.Geo.MaxMoved <= 1, "%g is no share above 0 and at most 1", raw.Geo.MaxMoved)
-	cfg.Geo.MaxMoved = raw.Geo.MaxMoved
-	if raw.API.Listen != none {
-		if at, ok := r.addrPort("api::listen", raw.API.Listen); ok {
-			r.check("api::listen", at.Addr().IsLoopback(), "%s is not a loopback address; the API has no authentication yet and stays on loopback", at)
-			cfg.API = at
-		}
-	}
-	r.check("health::allow", len(raw.Health.Allow) <= allowMax, "at most %d prefixes, not %d", allowMax, len(raw.Health.Allow))
-	for i, text := range raw.Health.Allow {
-		if prefix, ok := r.prefix(itemKey("health::allow", i), text); ok {
-			cfg.HealthAllow = append(cfg.HealthAllow, prefix)
-		}
-	}
-	return cfg
-}
-
-// check reports the value of a key, or of a list's item, unless ok.
-func (r *resolver) check(key string, ok bool, format string, a ...any) {
-	if ok {
-		return
-	}
-	message := fmt.Sprintf(format, a...)
-	s := settingOf(key)
-	place, inFile := r.places[key]
-	switch flag, env := r.origin(s); {
-	case flag:
-		r.fail(usagef("--%s: %s", s.flag, message))
-	case env:
-		r.fail(fmt.Errorf("%s in the environment: %s", s.env, message))
-	case inFile:
-		r.findings.Errorf(place, "%s: %s", strings.ReplaceAll(s.key, keyDelimiter, "."), message)
-	default:
-		r.fail(fmt.Errorf("%s: %s", strings.ReplaceAll(s.key, keyDelimiter, "."), message))
-	}
-}
-
-// settingOf finds the setting that a key, or an item of its list, belongs to.
-func settingOf(key string) setting {
-	for _, s := range settings() {
-		if key == s.key || strings.HasPrefix(key, s.key+keyDelimiter) {
-			return s
-		}
-	}
-	return setting{key: key}
-}
-
-// origin says whether a setting's value comes from its flag or its variable; else it is the file's or the default.
-func (r *resolver) origin(s setting) (flag, env bool) {
-	if f := r.flags.Lookup(s.flag); f != nil && f.Changed {
-		return true, false
-	}
-	return false, os.Getenv(s.env) != ""
-}
-
-// fail keeps the first error.
-func (r *resolver) fail(err error) {
-	if r.err == nil {
-		r.err = err
-	}
-}
-
-// path makes a path of the file relative to the file's folder, one of a flag or a variable to the current one.
-func (r *resolver) path(key, name string) string {
-	r.check(key, name != "", "a path is wanted")
-	if flag, env := r.origin(settingOf(key)); flag || env || filepath.IsAbs(name) {
-		return filepath.Clean(name)
-	}
-	return filepath.Join(r.dir, name)
-}
-
-// nodeName checks the node's name; the host's name is used where none is given.
-func (r *resolver) nodeName(name string) string {
-	if name == "" {
-		if host, err := os.Hostname(); err == nil {
-			name = host
-		}
-		if name == "" {
-			name = "geodns"
-		}
-		return name[:min(len(name), server.IdentityMax)]
-	}
-	printable := !strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' })
-	r.check("node", printable && len(name) <= server.IdentityMax, "%q is no name: 1 to %d printable ASCII characters without a space", name, server.IdentityMax)
-	return name
-}
-
-// addrPort reads an address with its port.
-func (r *resolver) addrPort(key, text string) (netip.AddrPort, bool) {
-	at, err := netip.ParseAddrPort(text)
-	r.check(key, err == nil, "%q is not an address with a port such as 127.0.0.1:5300 or [::1]:5300", text)
-	return at, err == nil
-}
-
-// prefix reads a prefix, or an address, which is a prefix of its own length.
-func (r *resolver) prefix(key, text string) (netip.Prefix, bool) {
-	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
-		return netip.PrefixFrom(addr, addr.BitLen()), true
-	}
-	prefix, err := netip.ParsePrefix(text)
-	ok := err == nil && prefix == prefix.Masked()
-	r.check(key, ok, "%q is not a prefix such as 127.0.0.0/8", text)
-	return prefix, ok
 }

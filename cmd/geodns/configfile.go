@@ -5,13 +5,12 @@ import (
 	"strings"
 
 	"geodns/internal/source"
-	"geodns/pkg/server"
 )
 
 // later lists the keys that have a meaning in a later version. They are refused with that word, so that nobody believes that
 // they work.
 func later() []string {
-	return []string{"tls", "cookies", "rrl", "ecs", "proxy", "explain", "auth", "rum", "anycast", "cluster"}
+	return []string{"tls", "rrl", "proxy", "auth", "rum", "anycast", "cluster"}
 }
 
 // checkFile walks the server's file: unknown keys, wrong kinds, each with its place. The places of what it has are kept.
@@ -57,7 +56,7 @@ func checkFile(name string, data []byte, at places, findings *source.Findings) {
 		}
 		if v := in.Get(key); v.Exists() {
 			at[s.key] = v.Place()
-			for i, item := range checkKind(v, s.value, findings) {
+			for i, item := range checkKind(v, &s, findings) {
 				at[itemKey(s.key, i)] = item.Place()
 			}
 		}
@@ -65,10 +64,12 @@ func checkFile(name string, data []byte, at places, findings *source.Findings) {
 }
 
 // checkKind reports a value that is not of the kind of its setting's default, and gives a list's items.
-func checkKind(v source.Value, kind any, findings *source.Findings) []source.Value {
-	switch kind.(type) {
+func checkKind(v source.Value, s *setting, findings *source.Findings) []source.Value {
+	switch s.value.(type) {
 	case int:
-		v.Int(findings, 0, server.WorkersMax)
+		v.Int(findings, int64(s.lo), int64(s.hi))
+	case bool:
+		v.Bool(findings)
 	case float64:
 		v.Float(findings, 0, 1)
 	case string:

@@ -16,9 +16,9 @@ func newReload() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reload",
 		Short: "Have a running server load its files again, and wait for the result",
-		Long: `Have a running server load its zones, policies and geo databases again, and wait for the result, which is the exit code:
-0 when they are served, 1 when they are refused and what was served before is served on. A geo database that is refused is 1 as well:
-the one before it stays, and zones and policies are served as they are now.`,
+		Long: `Have a running server load its zones, policies, geo databases and cookie secrets again, and wait for the result, which is the exit code:
+0 when they are served, 1 when they are refused and what was served before is served on. A geo database or a file of cookie secrets
+that is refused is 1 as well: the one before it stays, and zones and policies are served as they are now.`,
 		Args: arguments(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return reload(cmd) },
 	}
@@ -59,7 +59,7 @@ func reload(cmd *cobra.Command) error {
 		return err
 	}
 	if load.Errors > 0 { // zones and policies are served, or the server had refused the load
-		return fmt.Errorf("a geo database was refused, and what was in its place stays: %s", count(load.Errors, "error"))
+		return fmt.Errorf("a geo database or the cookie secrets were refused, and what was in their place stays: %s", count(load.Errors, "error"))
 	}
 	return nil
 }

@@ -65,6 +65,7 @@ func (d *statusDocument) write(w io.Writer, now time.Time) error {
 	for _, db := range s.Geo {
 		fmt.Fprintf(table, "geo\t%s\n", databaseLine(&db))
 	}
+	fmt.Fprintf(table, "cookies\t%s\n", cookiesLine(&s.Cookies))
 	if len(d.Targets) > 0 {
 		fmt.Fprintln(table, "\nTARGET\tSTATE\tADDRESS\tSINCE\tPROBED\tWHAT THE LAST PROBE SAW")
 	}
@@ -112,6 +113,35 @@ func databaseLine(db *api.Database) string {
 	line += ", " + count(db.Networks, "network") + ", " + db.State
 	if db.Refused != "" {
 		line += ": " + db.Refused
+	}
+	return line
+}
+
+// cookiesLine gives the cookies' secrets in a line, by what they can be told apart.
+func cookiesLine(c *api.Cookies) string {
+	var line string
+	switch c.From {
+	case api.CookiesFile:
+		line = "secrets of " + c.File
+	case api.CookiesState:
+		line = "the node's own secret"
+	case api.CookiesMemory:
+		line = "the node's own secret, not kept over a restart"
+	default:
+		return c.From
+	}
+	if len(c.Secrets) > 0 {
+		line += ", " + c.Secrets[0] + " makes them"
+	}
+	if len(c.Secrets) > 1 {
+		line += ", " + strings.Join(c.Secrets[1:], ", ") + " is accepted"
+	}
+	line += " since " + stamp(c.Since)
+	if c.Require {
+		line += ", required"
+	}
+	if c.Refused != "" {
+		line += "; THE FILE IS REFUSED: " + c.Refused
 	}
 	return line
 }

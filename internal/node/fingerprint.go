@@ -19,18 +19,28 @@ const loadTries = 5
 // clockTick is more than the step of the clock that files' times come from (10 ms at the slowest kernel).
 const clockTick = 50 * time.Millisecond
 
-// loadStable loads, and loads again if any file changed meanwhile: what is published was all on disk at one time. It gives the
-// print of the files from before they were read.
-func loadStable(cfg *Config, prev *loaded) (l *loaded, found source.Findings, before fingerprint) {
-	before = cfg.settled()
+// reading is what a load gives.
+type reading struct {
+	loaded   *loaded  // nil: refused
+	secrets  []secret // of the file that is configured; nil: none is, or it is refused
+	findings source.Findings
+	print    fingerprint // of the files, from before they were read
+}
+
+// loadStable loads, and loads again if any file changed meanwhile: what is published was all on disk at one time. The file of
+// cookie secrets belongs to nothing else: neither is refused for the other's sake.
+func loadStable(cfg *Config, prev *loaded) reading {
+	var r reading
+	r.print = cfg.settled()
 	for range loadTries {
-		l, found = load(cfg, prev)
-		if cfg.fingerprint().sum == before.sum {
+		r.loaded, r.findings = load(cfg, prev)
+		r.secrets = cfg.readSecrets(&r.findings)
+		if cfg.fingerprint().sum == r.print.sum {
 			break
 		}
-		before = cfg.settled()
+		r.print = cfg.settled()
 	}
-	return l, found, before
+	return r
 }
 
 // settled is the fingerprint once files that changed this very moment are old enough to be told from what they may become: waiting
@@ -72,11 +82,21 @@ func (c *Config) fingerprint() fingerprint {
 	if err != nil {
 		fmt.Fprintln(w.sum, err)
 	}
-	w.note(c.Geo.Overrides)
-	for _, f := range c.Geo.Databases {
+	for _, f := range c.files() {
 		w.note(f)
 	}
 	return fingerprint{sum: [sha256.Size]byte(w.sum.Sum(nil)), fresh: w.fresh}
+}
+
+// files are the files that a load reads beside those of the zones folder.
+func (c *Config) files() []string {
+	var out []string
+	for _, f := range append([]string{c.Geo.Overrides, c.Cookies.SecretFile}, c.Geo.Databases...) {
+		if f != "" {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // unread says whether a folder below the zones changes without any load's reading it: git's own, and the state folder, which the

@@ -25,8 +25,35 @@ type Config struct {
 	Geo         geo.Config
 	API         netip.AddrPort // zero: no API
 	HealthAllow []netip.Prefix // loopback and link-local targets that may be used all the same
-	Version     string
-	Log         *slog.Logger // nil: nothing is logged
+	UDPPayload  int            // octets of the largest answer over UDP; 0: the server's default
+	Cookies     Cookies
+	ECSOff      []ZoneName // zones that ignore ECS
+	MaxScopes   int        // the most scopes that a policy may publish; 0: the compiler's default
+	// ExplainAllow may ask explain.geodns and the like of class CH. nil: loopback while every listener is there, else nobody.
+	ExplainAllow []netip.Prefix
+	Version      string
+	Log          *slog.Logger // nil: nothing is logged
+}
+
+// Cookies says how DNS cookies are made (RFC 7873). The zero value makes them with a secret of the node's own.
+type Cookies struct {
+	Off        bool
+	SecretFile string // the secrets that nodes share; "": the node makes its own
+	Require    bool   // over UDP, who has a cookie but no valid one gets BADCOOKIE and a fresh one
+}
+
+// ZoneName is a zone that the configuration names.
+type ZoneName struct {
+	Name  string // absolute, lower-case
+	Place source.Place
+}
+
+// explainers are who may ask explain.geodns.
+func (c *Config) explainers() []netip.Prefix {
+	if c.ExplainAllow == nil && c.onLoopback() {
+		return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	}
+	return c.ExplainAllow
 }
 
 // logger is where the node logs to.
@@ -70,6 +97,9 @@ func load(cfg *Config, prev *loaded) (*loaded, source.Findings) {
 	}
 	if zones != nil && prev != nil && len(zones.Zones()) == 0 && len(prev.zones.Zones()) > 0 {
 		fs.Errorf(source.WholeFile(cfg.Zones), "there is no zone file any more, and zones are served: an emptied folder is taken for a mistake; restart the server if it is none")
+	}
+	if zones != nil {
+		cfg.checkZoneNames(zones, &fs)
 	}
 	if zones != nil && doc != nil {
 		join(zones, doc, &fs)
@@ -141,10 +171,29 @@ func meant(name string, known []string) string {
 	return "there are " + strings.Join(known[:min(len(known), 5)], ", ")
 }
 
+// checkZoneNames warns of zones that the configuration names and the files do not have: they may come later.
+func (c *Config) checkZoneNames(zones *zone.Set, fs *source.Findings) {
+	var known []string
+	for _, z := range zones.Zones() {
+		known = append(known, z.Origin)
+	}
+	for _, z := range c.ECSOff {
+		if slices.Contains(known, z.Name) {
+			continue
+		}
+		hint := ""
+		if near := source.Nearest(z.Name, known); near != "" {
+			hint = fmt.Sprintf("; did you mean %q?", near)
+		}
+		fs.Warnf(z.Place, "ecs.off names %q, and no zone file is of that zone%s", z.Name, hint)
+	}
+}
+
 // Check reads and checks everything that a server would, and gives what it found.
 func Check(cfg Config) source.Findings {
 	_, fs := load(&cfg, nil)
-	return fs
+	cfg.readSecrets(&fs)
+	return sorted(fs)
 }
 
 // Explain answers a question from the files alone, every checked target never probed. Findings with an error mean that the files
@@ -159,7 +208,7 @@ func Explain(cfg Config, q policy.Question) (*policy.Explanation, source.Finding
 	if err != nil {
 		return nil, fs, err
 	}
-	e, err := policy.Explain(l.scene(states), q)
+	e, err := cfg.explain(l, states, q)
 	return e, fs, err
 }
 

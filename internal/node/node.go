@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"geodns/internal/source"
@@ -27,6 +28,9 @@ func (e *LoadError) Error() string { return "loading: " + e.findings.Err().Error
 // Findings are all findings of the load.
 func (e *LoadError) Findings() source.Findings { return e.findings }
 
+// errReplaced is said of a World that was swapped out while somebody asked about it.
+var errReplaced = errors.New("what is served was just replaced; ask again")
+
 // Node is one running server.
 type Node struct {
 	// Immutable after New.
@@ -37,6 +41,13 @@ type Node struct {
 	api     *api.Server // nil: no API
 	started time.Time
 	watch   *watcher // nil: files are not watched
+	own     *keeper  // of the cookie secret that the node makes itself; nil: it makes none
+
+	// Of questions about the node itself.
+	served atomic.Pointer[served] // written before the World of its load is published
+	asking chan struct{}          // holds one for each answer in the making
+	askers sync.WaitGroup
+	faults atomic.Uint64 // answers that ended in a panic
 
 	// To the writer of the World and to the loader.
 	verdicts chan struct{}    // size 1: some verdict changed
@@ -55,6 +66,7 @@ type Node struct {
 	since   time.Time // of the current World
 	last    api.Load
 	counts  api.LoadCounts
+	cookies cookieUse
 }
 
 // New loads everything and binds all sockets; Run serves. A *LoadError says that zones or policies are wrong; an unreadable
@@ -62,32 +74,30 @@ type Node struct {
 func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.logger(), started: time.Now(), verdicts: make(chan struct{}, 1), built: make(chan built),
-		requests: make(chan loadRequest), touched: make(chan struct{}, 1), stopped: make(chan struct{}),
+		requests: make(chan loadRequest), touched: make(chan struct{}, 1), stopped: make(chan struct{}), asking: make(chan struct{}, chaosAtOnce),
 	}
 	first := built{began: time.Now()}
-	first.loaded, first.findings, n.read = loadStable(&cfg, nil)
-	if first.loaded == nil {
+	first.reading = loadStable(&cfg, nil)
+	n.read = first.print
+	if first.loaded == nil || cfg.Cookies.refused(first.secrets) {
 		return nil, &LoadError{first.findings}
 	}
 	n.logged = slices.Clone(first.findings)
 	n.logFindings(first.findings)
-	statePath, err := stateFile(cfg.State)
-	if err != nil {
+	if err := makeState(cfg.State); err != nil {
 		return nil, err
 	}
-	loopback := cfg.onLoopback()
-	n.health, err = health.New(health.Config{
-		StatePath: statePath, Log: n.log, OnChange: n.verdictsChanged,
-		Allow: func(a netip.Addr) error { return health.Allowed(a, loopback, cfg.HealthAllow) },
-	})
+	n.served.Store(&served{now: first.loaded})
+	n.firstSecrets(first.secrets)
+	err := n.checkHealth()
 	if err != nil {
-		return nil, fmt.Errorf("health checks: %w", err)
+		return nil, err
 	}
 	w, err := n.world(first.loaded)
 	if err != nil {
 		return nil, err
 	}
-	n.server, err = server.New(server.Config{Listen: cfg.Listen, Workers: cfg.Workers, Identity: cfg.Node, Version: cfg.Version}, w)
+	n.server, err = server.New(n.serverConfig(), w)
 	if err != nil {
 		return nil, err
 	}
@@ -105,15 +115,37 @@ func New(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// stateFile is where verdicts are kept; the folder is made if it is not there.
-func stateFile(dir string) (string, error) {
+// makeState makes the state folder if it is not there.
+func makeState(dir string) error {
 	if dir == "" {
-		return "", nil
+		return nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("making the state folder: %w", err)
+		return fmt.Errorf("making the state folder: %w", err)
 	}
-	return filepath.Join(dir, "verdicts"), nil
+	return nil
+}
+
+// stateFile is where something is kept over a restart; "": nowhere.
+func (c *Config) stateFile(name string) string {
+	if c.State == "" {
+		return ""
+	}
+	return filepath.Join(c.State, name)
+}
+
+// checkHealth makes the checker of the targets' health.
+func (n *Node) checkHealth() error {
+	loopback := n.cfg.onLoopback()
+	var err error
+	n.health, err = health.New(health.Config{
+		StatePath: n.cfg.stateFile("verdicts"), Log: n.log, OnChange: n.verdictsChanged,
+		Allow: func(a netip.Addr) error { return health.Allowed(a, loopback, n.cfg.HealthAllow) },
+	})
+	if err != nil {
+		return fmt.Errorf("health checks: %w", err)
+	}
+	return nil
 }
 
 // world makes the World of a load: its targets are probed from now on, and its states are the verdicts of now. Parts that do not
@@ -133,6 +165,25 @@ func (n *Node) world(l *loaded) (*server.World, error) {
 		return nil, fmt.Errorf("target states: %w", err)
 	}
 	return w.WithStates(states)
+}
+
+// serverConfig is what the sockets are told.
+func (n *Node) serverConfig() server.Config {
+	return server.Config{
+		Listen: n.cfg.Listen, Workers: n.cfg.Workers, Identity: n.cfg.Node, Version: n.cfg.Version, UDPPayload: n.cfg.UDPPayload,
+		Chaos: n.chaos, ChaosAllow: n.cfg.explainers(),
+		CookieSecrets: serverSecrets(n.cookies.secrets), RequireCookie: n.cfg.Cookies.Require,
+		ECSOff: zoneNames(n.cfg.ECSOff),
+	}
+}
+
+// zoneNames are the names alone.
+func zoneNames(zones []ZoneName) []string {
+	out := make([]string, len(zones))
+	for i, z := range zones {
+		out[i] = z.Name
+	}
+	return out
 }
 
 // listenAPI binds the operators' API.
@@ -177,6 +228,9 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.watch != nil {
 		parts = append(parts, part{"watch", n.runWatch})
 	}
+	if n.own != nil {
+		parts = append(parts, part{"cookies", func(ctx context.Context) error { return n.own.run(ctx, n.useSecrets) }})
+	}
 	errs := make([]error, len(parts))
 	var wg sync.WaitGroup
 	for i, p := range parts {
@@ -189,6 +243,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.log.Info("serving", "node", n.cfg.Node, "listen", n.Addrs(), "world", n.currentLoad().id())
 	wg.Wait()
+	n.askers.Wait()
 	close(n.stopped)
 	return errors.Join(errs...)
 }

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"time"
+	"weak"
 
 	"geodns/internal/source"
 	"geodns/pkg/api"
@@ -14,11 +15,11 @@ import (
 
 // built is a load on its way to the writer of the World.
 type built struct {
-	loaded   *loaded
-	findings source.Findings
-	began    time.Time
-	again    bool            // nobody asked for it, and it found what the one before did: said already
-	done     chan<- api.Load // gets the outcome; has room for it
+	reading
+
+	began time.Time
+	again bool            // nobody asked for it, and it found what the one before did: said already
+	done  chan<- api.Load // gets the outcome; has room for it
 }
 
 // loadRequest is one caller of Reload.
@@ -68,6 +69,7 @@ func (n *Node) publishStates() error {
 // publishLoad swaps in a new World, or tells why not.
 func (n *Node) publishLoad(b built) api.Load {
 	before := n.currentLoad()
+	n.takeSecrets(b.reading)
 	if b.loaded == nil {
 		return n.refused(b)
 	}
@@ -77,6 +79,7 @@ func (n *Node) publishLoad(b built) api.Load {
 		b.again = false
 		return n.refused(b)
 	}
+	n.served.Store(&served{now: b.loaded, before: weak.Make(before)})
 	n.server.Publish(w)
 	result := api.LoadLoaded
 	if b.loaded.id() == before.id() {
@@ -180,7 +183,8 @@ func (n *Node) loadLoop(ctx context.Context) error {
 // loadOnce loads and has it published. Where nobody asked for it, findings are not logged again as long as they are the same.
 func (n *Node) loadOnce(ctx context.Context, asked bool) (api.Load, error) {
 	b := built{began: time.Now()}
-	b.loaded, b.findings, n.read = loadStable(&n.cfg, n.currentLoad())
+	b.reading = loadStable(&n.cfg, n.currentLoad())
+	n.read = b.print
 	b.again = !asked && slices.Equal(b.findings, n.logged)
 	if n.logged = slices.Clone(b.findings); !b.again {
 		n.logFindings(b.findings)

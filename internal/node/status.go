@@ -26,10 +26,11 @@ func (n *Node) ready() error {
 // status is the document of what this node is and serves.
 func (n *Node) status() api.Status {
 	n.mu.Lock()
-	l, since, last := n.current, n.since, n.last
+	l, since, last, cookies := n.current, n.since, n.last, n.cookies
 	n.mu.Unlock()
 	s := api.Status{
 		Node: n.cfg.Node, Version: n.cfg.Version, Started: n.started.UTC(), Ready: true, Workers: cmp.Or(n.cfg.Workers, runtime.GOMAXPROCS(0)), LastLoad: last,
+		Cookies: n.cfg.Cookies.document(&cookies, n.own),
 		World: api.World{
 			ID: l.id(), Table: l.compiled.Table.ID(), Since: since.UTC(), Policies: l.compiled.Table.Policies(),
 			Targets: len(l.compiled.Document.Targets), Cells: l.compiled.Table.Cells(),
@@ -70,16 +71,8 @@ func (n *Node) targets() []api.Target {
 
 // explain answers a question from the World that is served now.
 func (n *Node) explain(_ context.Context, q policy.Question) (*policy.Explanation, error) {
-	l, w := n.currentLoad(), n.server.World()
-	states := w.States()
-	if states.Table() != l.compiled.Table { // a swap came between the two
-		var err error
-		if states, err = l.states(n.health.Verdict); err != nil {
-			return nil, err
-		}
-	}
 	q.Random = rand.Uint64()
-	return policy.Explain(l.scene(states), q)
+	return n.explainWorld(n.server.World(), q)
 }
 
 // loadCounts counts loads by their results.

@@ -55,7 +55,7 @@ func (w *watcher) set(dirs []string) error {
 }
 
 // watched lists the folders, without links in their paths, in which a change can change what a load reads: all below the zones
-// folder, those of the geo files, and those that hold a link on the way to any of them, such as `current` in
+// folder, those of the other files, and those that hold a link on the way to any of them, such as `current` in
 // `current/zones`, or the `..data` by which Kubernetes mounts a volume.
 func (n *Node) watched() []string {
 	dirs := wayTo(n.cfg.Zones, 0)
@@ -75,10 +75,8 @@ func (n *Node) watched() []string {
 	if err != nil {
 		n.log.Warn("listing folders to watch", "error", err.Error())
 	}
-	for _, f := range append([]string{n.cfg.Geo.Overrides}, n.cfg.Geo.Databases...) {
-		if f != "" {
-			dirs = append(dirs, wayTo(f, 0)...)
-		}
+	for _, f := range n.cfg.files() {
+		dirs = append(dirs, wayTo(f, 0)...)
 	}
 	slices.Sort(dirs)
 	return slices.Compact(dirs)

@@ -57,7 +57,7 @@ func register(api huma.API, cfg *Config) {
 	}, func(context.Context, *struct{}) (*statusOutput, error) {
 		s := cfg.Status()
 		s.Listen, s.Geo = nonNil(s.Listen), nonNil(s.Geo)
-		s.World.Zones, s.LastLoad.Findings = nonNil(s.World.Zones), nonNil(s.LastLoad.Findings)
+		s.World.Zones, s.LastLoad.Findings, s.Cookies.Secrets = nonNil(s.World.Zones), nonNil(s.LastLoad.Findings), nonNil(s.Cookies.Secrets)
 		return &statusOutput{s}, nil
 	})
 

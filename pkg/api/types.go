@@ -14,7 +14,26 @@ type Status struct {
 	World    World      `json:"world"              doc:"What is being served"`
 	LastLoad Load       `json:"last_load"          doc:"The last load that was tried"`
 	Geo      []Database `json:"geo"                doc:"Geo databases, in the order in which they are asked"`
+	Cookies  Cookies    `json:"cookies"            doc:"DNS cookies (RFC 7873)"`
 }
+
+// Cookies is how a node makes and accepts DNS cookies (RFC 7873).
+type Cookies struct {
+	From    string    `json:"from" enum:"off,file,state,memory" doc:"Where the secrets are from: nowhere, cookies are off; a file that nodes share; the node's own, kept in its state folder or not at all"`
+	File    string    `json:"file,omitempty"     doc:"The file of secrets"`
+	Secrets []string  `json:"secrets"            doc:"A hash of each secret in use: the first makes cookies, all are accepted. Nodes that share secrets show the same"`
+	Since   time.Time `json:"since,omitzero"     doc:"When these came into use"`
+	Require bool      `json:"require"            doc:"Whether a client with a cookie, but none of ours, has to come back with one"`
+	Refused string    `json:"refused,omitempty"  doc:"Why the file as it is now is not what is in use"`
+}
+
+// Where the secrets of cookies are from.
+const (
+	CookiesOff    = "off"
+	CookiesFile   = "file"
+	CookiesState  = "state"
+	CookiesMemory = "memory"
+)
 
 // World is what a node serves: zones, table and states that belong together.
 type World struct {
