@@ -1,0 +1,284 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"geodns/internal/node"
+	"geodns/pkg/steering"
+)
+
+// behaviourServer is the node that a behaviour file is about.
+type behaviourServer struct {
+	t    *testing.T
+	node *node.Node
+	name string // the node's
+}
+
+// startBehaviour loads the file's zones and policies as `geodns serve` does, and serves them on loopback.
+func startBehaviour(t *testing.T, b *behaviour) *behaviourServer {
+	t.Helper()
+	dir := t.TempDir()
+	cfg := node.Config{
+		Node: "test", Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, Zones: filepath.Join(dir, "zones"), Version: "1.2.3",
+		Workers: 1, // so that what is sent behind a query is answered behind it
+	}
+	files := map[string]string{}
+	for name, text := range b.files {
+		if name == "geo-overrides.yaml" {
+			cfg.Geo.Overrides = filepath.Join(dir, name)
+			files[name] = text
+			continue
+		}
+		files[filepath.Join("zones", name)] = text
+	}
+	write(t, dir, files)
+	for _, s := range b.settings {
+		if err := configure(&cfg, s); err != nil {
+			t.Fatalf("%s:%d: %q: %v", b.path, s.line, s.word, err)
+		}
+	}
+	n, err := node.New(cfg)
+	if err != nil {
+		t.Fatalf("%s: %v", b.path, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- n.ServeOnly(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("%s: serving: %v", b.path, err)
+		}
+	})
+	return &behaviourServer{t: t, node: n, name: cfg.Node}
+}
+
+// configure applies a line of the section `server`.
+func configure(cfg *node.Config, s setting) error {
+	switch s.word {
+	case "node":
+		cfg.Node = strings.Join(s.values, " ")
+	case "version":
+		cfg.Version = strings.Join(s.values, " ")
+	case "listen":
+		cfg.Listen = nil
+		for _, v := range s.values {
+			a, err := netip.ParseAddr(v)
+			if err != nil {
+				return err
+			}
+			cfg.Listen = append(cfg.Listen, netip.AddrPortFrom(a, 0))
+		}
+	default:
+		return errors.New("no such setting")
+	}
+	return nil
+}
+
+// publish gives the targets their states; those that are not named are up.
+func (s *behaviourServer) publish(states map[string]steering.Verdict) {
+	s.t.Helper()
+	used := 0
+	err := s.node.PublishStates(func(id string) steering.Verdict {
+		if v, ok := states[id]; ok {
+			used++
+			return v
+		}
+		return steering.Unchecked()
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if used != len(states) {
+		s.t.Fatalf("states of targets that there are not: of %v there are %d", states, used)
+	}
+}
+
+// ask asks over a transport, and checks what it can of the answer's cookie: that the server takes it.
+func (s *behaviourServer) ask(q *query, transport string) (*answer, error) {
+	server := q.server
+	if server == "server" {
+		fetched, err := s.cookie(q, transport, "")
+		if err != nil {
+			return nil, fmt.Errorf("getting a server cookie: %w", err)
+		}
+		server = fetched[16:]
+	}
+	asked, err := q.pack(server)
+	if err != nil {
+		return nil, fmt.Errorf("packing: %w", err)
+	}
+	got, err := s.exchange(q, transport, asked)
+	if err != nil {
+		return nil, err
+	}
+	if got == nil {
+		return &answer{dropped: true}, nil
+	}
+	return readAnswer(got, asked, q.size, func(o optOption) (string, error) { return s.word(q, transport, server, o) })
+}
+
+// word is the word of an option. What is different each time is checked and stands as a word of the README.
+func (s *behaviourServer) word(q *query, transport, sent string, o optOption) (string, error) {
+	switch o.code {
+	case dns.EDNS0NSID:
+		zones, table, _ := strings.Cut(s.node.WorldID(), "-")
+		return "nsid=" + strings.Replace(string(o.data), zones[:min(8, len(zones))]+"-"+table[:min(8, len(table))], "WORLD", 1), nil
+	case dns.EDNS0COOKIE:
+		text := hex.EncodeToString(o.data)
+		client, server := text[:min(16, len(text))], text[min(16, len(text)):]
+		switch {
+		case client != strings.ToLower(q.client):
+			return "", fmt.Errorf("the client cookie is %s, not %s", client, q.client)
+		case server != "" && server == sent:
+			return "cookie=" + client + "+same", nil
+		}
+		return "cookie=" + client + "+fresh", s.checkCookie(q, transport, server)
+	}
+	return o.word(), nil
+}
+
+// serverCookieTime is how far the time in a server cookie that was just made may be from ours.
+const serverCookieTime = 10 * time.Second
+
+// checkCookie checks a fresh server cookie: its form (RFC 9018 section 4), and that the server knows it again.
+func (s *behaviourServer) checkCookie(q *query, transport, server string) error {
+	data, err := hex.DecodeString(server)
+	if err != nil {
+		return err
+	}
+	if len(data) != 16 || !bytes.Equal(data[:4], []byte{1, 0, 0, 0}) {
+		return fmt.Errorf("server cookie %s is not of version 1 with 16 octets", server)
+	}
+	made := time.Unix(int64(binary.BigEndian.Uint32(data[4:])), 0)
+	if off := time.Since(made).Abs(); off > serverCookieTime {
+		return fmt.Errorf("server cookie %s was made at %s, which is %s off", server, made, off)
+	}
+	again, err := s.cookie(q, transport, server)
+	if err != nil {
+		return fmt.Errorf("asking with the fresh cookie: %w", err)
+	}
+	if again[16:] != server {
+		return fmt.Errorf("server cookie %s is not taken: it is answered with %s", server, again[16:])
+	}
+	return nil
+}
+
+// cookie asks with a client cookie, and a server cookie or none, and gives both that the answer holds, in hex digits.
+func (s *behaviourServer) cookie(q *query, transport, server string) (string, error) {
+	asked, err := q.pack(server)
+	if err != nil {
+		return "", err
+	}
+	got, err := s.exchange(q, transport, asked)
+	if err != nil {
+		return "", err
+	}
+	if got == nil {
+		return "", errors.New("no answer")
+	}
+	for _, o := range options(got) {
+		if o.code == dns.EDNS0COOKIE && len(o.data) > 8 {
+			return hex.EncodeToString(o.data), nil
+		}
+	}
+	return "", errors.New("the answer holds no server cookie")
+}
+
+// exchange sends a message, and behind it one that is surely answered: if that is answered first, the message was dropped, and the
+// result is nil.
+func (s *behaviourServer) exchange(q *query, transport string, asked []byte) ([]byte, error) {
+	to := s.node.Addrs()[0]
+	for _, a := range s.node.Addrs() {
+		if q.source.IsValid() && a.Addr().Is4() == q.source.Is4() {
+			to = a
+			break
+		}
+	}
+	conn, err := q.dialer(transport).Dial(transport, to.String())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if err = conn.SetDeadline(time.Now().Add(soon)); err != nil {
+		return nil, err
+	}
+	sentinel := dns.Msg{Question: []dns.Question{{Name: ".", Qtype: dns.TypeSOA, Qclass: dns.ClassINET}}}
+	sentinel.Id = ^binary.BigEndian.Uint16(asked)
+	behind, err := sentinel.Pack()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range [][]byte{asked, behind} {
+		if err := send(conn, transport, m); err != nil {
+			return nil, err
+		}
+	}
+	return await(conn, transport, asked, sentinel.Id)
+}
+
+// afterSentinel is how long an answer may come behind the sentinel's: over TCP, answers may come in any order (RFC 7766 section 7).
+const afterSentinel = 200 * time.Millisecond
+
+// await reads until the answer, or until the sentinel's answer and a while.
+func await(conn net.Conn, transport string, asked []byte, sentinel uint16) ([]byte, error) {
+	over := false
+	for {
+		m, err := receive(conn, transport)
+		switch {
+		case over && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF)):
+			return nil, nil //nolint:nilnil // no answer, as documented
+		case err != nil:
+			return nil, err
+		case len(m) < 12:
+			return nil, fmt.Errorf("an answer of %d octets", len(m))
+		case bytes.Equal(m[:2], asked[:2]):
+			return m, nil
+		case binary.BigEndian.Uint16(m) != sentinel:
+			return nil, fmt.Errorf("an answer to another query: %x", m)
+		}
+		over = true
+		if err = conn.SetReadDeadline(time.Now().Add(afterSentinel)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// send sends a message, over TCP behind its length.
+func send(conn net.Conn, transport string, m []byte) error {
+	if transport == "tcp" {
+		m = append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...)
+	}
+	_, err := conn.Write(m)
+	return err
+}
+
+// receive takes one message.
+func receive(conn net.Conn, transport string) ([]byte, error) {
+	buf := make([]byte, 1<<16)
+	if transport != "tcp" {
+		n, err := conn.Read(buf)
+		return buf[:n], err
+	}
+	if _, err := io.ReadFull(conn, buf[:2]); err != nil {
+		return nil, err
+	}
+	m := buf[:binary.BigEndian.Uint16(buf)]
+	_, err := io.ReadFull(conn, m)
+	return m, err
+}
