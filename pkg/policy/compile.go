@@ -17,6 +17,10 @@ type Input struct {
 	Networks *geo.Networks
 	GeoLost  bool      // a configured database could not be loaded, and there is none before it
 	Zones    *zone.Set // for `flatten`; nil: no zones
+
+	// MaxScopes is the most scopes that a policy may publish (RFC 7871 section 11); more is an error. 0: any number is
+	// taken, and past ScopesMany it is a warning.
+	MaxScopes int
 }
 
 // Compiled is a Document's Table with what is needed to explain it. Immutable.
@@ -87,8 +91,26 @@ func Compile(doc *Document, in Input) (*Compiled, source.Findings) {
 		return nil, c.fs
 	}
 	c.out.Table = table
+	c.checkScopes()
 	c.fs.Sort()
+	if c.fs.HasErrors() {
+		return nil, c.fs
+	}
 	return c.out, c.fs
+}
+
+// checkScopes finds policies that would fill resolvers' caches.
+func (c *compiler) checkScopes() {
+	for i, p := range c.doc.Policies {
+		n := c.out.Table.Scopes(steering.PolicyID(i))
+		switch {
+		case c.in.MaxScopes > 0 && n > c.in.MaxScopes:
+			c.fs.Errorf(p.Place, "policy %q publishes %d scopes, more than ecs.max_scopes, which is %d: match and rank by larger areas, as a map by country does, or raise it",
+				p.Name, n, c.in.MaxScopes)
+		case c.in.MaxScopes == 0 && n > ScopesMany:
+			c.fs.Warnf(p.Place, "policy %q publishes %d scopes: a resolver may cache each of its names that often; ecs.max_scopes sets a limit", p.Name, n)
+		}
+	}
 }
 
 // addPools enters pools and their targets; a target's TargetID is its Index.

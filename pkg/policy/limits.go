@@ -38,6 +38,8 @@ const (
 
 // Ranges of numbers.
 const (
+	// ScopesMany is the number of scopes past which a policy is warned of: about all that a large resolver's cache holds.
+	ScopesMany = 1_000_000
 	// suggestionsMax is for how many unknown names a similar one is looked for, which takes as long as there are names.
 	suggestionsMax = 100
 	// ttlLimit is the largest TTL, 2^31 - 1 (RFC 2181 section 8).

@@ -162,12 +162,18 @@ func scopeRule(t *testing.T, r *rand.Rand, spec *steering.Spec, table *steering.
 		}
 		return p, class
 	}
+	different := map[netip.Prefix]bool{}
+	defer func() {
+		if got := table.Scopes(id); got != len(different) {
+			t.Errorf("A-39: policy %d publishes %d scopes, its table says %d", id, len(different), got)
+		}
+	}()
 	for _, v4 := range []bool{true, false} {
 		cells, _ := w.cellPrefixes(v4)
 		var scopes []netip.Prefix
 		for _, c := range cells {
 			scope, class := ask(c.Addr())
-			scopes = append(scopes, scope)
+			scopes, different[scope] = append(scopes, scope), true
 			for range 4 { // any address inside has the same plan and the same scope
 				in := within(r, scope)
 				other, otherClass := ask(in)

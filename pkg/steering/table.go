@@ -140,6 +140,7 @@ type layout struct {
 	planAt   []uint32 // by class: where its plan begins in plans
 	plans    []uint16 // count of tiers, then for each tier its length and entries
 	long     []longCell
+	scopes   int // published, different
 	byClient bool
 }
 
@@ -287,6 +288,7 @@ func (t *Table) addLayout(spec *Spec, s *Layout) error {
 	for i, class := range s.Classes {
 		l.cells[i] = class<<classShift | uint32(scope[i])
 	}
+	l.scopes = countScopes(spec.Cells4, scope[:n], CellBitsMax4) + countScopes(spec.Cells6, scope[n:], CellBitsMax6) + len(s.Long)
 	if err := l.addLong(t.cells, s); err != nil {
 		return err
 	}
@@ -417,6 +419,15 @@ func (t *Table) Cells() int { return int(t.cells.numbers) }
 
 // Offers says whether a policy answers a type; where not, the answer is NODATA.
 func (t *Table) Offers(p PolicyID, y Type) bool { return t.policies[p].offers[y] }
+
+// Scopes is how many different scopes a policy publishes: what a resolver's cache may come to hold of each of its names. A
+// cell that is wider than the least scope counts as one. It is 1 where the text does not depend on the client.
+func (t *Table) Scopes(p PolicyID) int {
+	if l := &t.layouts[t.policies[p].layout]; l.byClient {
+		return l.scopes
+	}
+	return 1
+}
 
 // Addrs4 is a target's IPv4 addresses; do not write to it.
 func (t *Table) Addrs4(id TargetID) [][4]byte {
