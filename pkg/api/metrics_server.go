@@ -11,7 +11,8 @@ import (
 // serverDescs names the counters of the answer path.
 type serverDescs struct {
 	queries, responses, answers, dropped, policyAnswers *prometheus.Desc
-	truncated, ecs, receives, receiveErrors, sendErrors *prometheus.Desc
+	truncated, ecs, cookies, receives, receiveErrors    *prometheus.Desc
+	sendErrors                                          *prometheus.Desc
 	tcpOpen, tcpAccepted, tcpClosed, tcpAcceptErrors    *prometheus.Desc
 }
 
@@ -25,6 +26,7 @@ func newServerDescs() serverDescs {
 		policyAnswers:   desc("policy_answers_total", "Steered answers, by policy.", "policy"),
 		truncated:       desc("truncated_total", "Answers with TC set."),
 		ecs:             desc("ecs_queries_total", "Queries with an EDNS Client Subnet option."),
+		cookies:         desc("cookie_queries_total", "Queries with a DNS cookie, by what it was worth: the client's part alone, valid, invalid.", "cookie"),
 		receives:        desc("udp_receives_total", "Receive calls that brought datagrams; queries for each are the batch size."),
 		receiveErrors:   desc("receive_errors_total", "Receive calls that did not succeed."),
 		sendErrors:      desc("send_errors_total", "Answers that the system would not send."),
@@ -58,6 +60,9 @@ func (d *serverDescs) collect(s *server.Stats, gauge gaugeFunc, counter counterF
 	}
 	counter(d.truncated, s.Truncated)
 	counter(d.ecs, s.ECS)
+	for cookie, n := range s.Cookies {
+		counter(d.cookies, n, server.Cookie(cookie).String())
+	}
 	counter(d.receives, s.Batches)
 	counter(d.receiveErrors, s.ReceiveErrors)
 	counter(d.sendErrors, s.SendErrors)

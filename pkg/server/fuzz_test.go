@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"bytes"
+	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -19,7 +21,14 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Add(ask(f, "many.example.com.", dns.TypeAAAA, edns(4096, ecs("2001:db8::/56"), &dns.EDNS0_NSID{Code: dns.EDNS0NSID})), true)
 	f.Add(ask(f, "www.example.com.", dns.TypeANY, edns(0, ecs("0.0.0.0/0"))), true)
-	r, err := server.NewResponder(server.Config{Identity: "pop-1", Version: "test"}, w)
+	cfg := server.Config{
+		Identity: "pop-1", Version: "test", CookieSecrets: []server.CookieSecret{{1}, {2}}, RequireCookie: true,
+		ChaosAllow: []netip.Prefix{netip.PrefixFrom(clientEU, 24)},
+		Chaos: func(_ *server.World, q *dnswire.Query, _ netip.Addr) ([]string, bool) {
+			return []string{string(q.Name[:q.NameLen])}, q.Labels > 1
+		},
+	}
+	r, err := server.NewResponder(server.At(cfg, func() time.Time { return time.Unix(1_800_000_000, 0) }), w)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -42,7 +51,13 @@ func FuzzAnswer(f *testing.F) {
 		if err := m.Unpack(answer); err != nil {
 			t.Fatalf("unpacking the answer %x: %v", answer, err)
 		}
+		var q dnswire.Query
+		q.Parse(query)
 		switch {
+		case (m.IsEdns0() != nil) != q.EDNS:
+			t.Fatalf("OPT in the query: %t; the answer:\n%v", q.EDNS, &m)
+		case !tcp && !q.EDNS && len(answer) > dnswire.UDPMin:
+			t.Fatalf("an answer of %d octets without EDNS", len(answer))
 		case !m.Response || m.RecursionAvailable || m.Zero || m.AuthenticatedData || m.CheckingDisabled:
 			t.Fatalf("header %v", m.MsgHdr)
 		case m.Truncated && len(m.Answer)+len(m.Ns) > 0:
