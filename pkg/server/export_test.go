@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/netip"
+	"syscall"
 	"time"
 
 	"geodns/pkg/steering"
@@ -74,6 +75,24 @@ const (
 func Portable(cfg Config) Config {
 	cfg.portable = true
 	return cfg
+}
+
+// Sockets is the raw sockets of an endpoint.
+func Sockets(s *Server, endpoint int, network string) (raw []syscall.RawConn) {
+	e := s.endpoints[endpoint]
+	conns := []syscall.Conn{e.tcp}
+	if network == "udp" {
+		conns = conns[:0]
+		for _, c := range e.udp {
+			conns = append(conns, c)
+		}
+	}
+	for _, c := range conns {
+		if r, err := c.SyscallConn(); err == nil {
+			raw = append(raw, r)
+		}
+	}
+	return raw
 }
 
 // SourceOf says what counts as one TCP source.
