@@ -15,6 +15,9 @@ const (
 	// wmem_max allow. It bridges a worker's pause of some milliseconds at full load; more would only serve answers
 	// that nobody waits for any longer.
 	socketBuffer = 1 << 20
+	// tcpSocketBuffer is the octets of a connection's socket buffers each way, which its listener's are: room for the
+	// longest answer. Without it the kernel lets them grow to megabytes for clients that ask and do not read.
+	tcpSocketBuffer = 1 << 16
 	// tcpSegment6 is the payload of a TCP segment that fits in IPv6's least MTU, 1280, so that no path needs to tell
 	// us its own (RFC 9715 section 3).
 	tcpSegment6 = 1220
@@ -51,6 +54,11 @@ func udpOptions(fd int, addr netip.Addr) error {
 }
 
 func tcpOptions(fd int, addr netip.Addr) error {
+	for _, buffer := range []int{unix.SO_SNDBUF, unix.SO_RCVBUF} {
+		if err := setOption(fd, unix.SOL_SOCKET, buffer, tcpSocketBuffer); err != nil {
+			return err
+		}
+	}
 	if addr.Is4() {
 		return nil
 	}

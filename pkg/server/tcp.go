@@ -165,14 +165,13 @@ func (t *tcpServer) serve(c *tcpConn) {
 			err = t.answer(c)
 		}
 		switch {
-		case errors.Is(err, errZeroLength), err == nil && t.closing.Load():
+		case errors.Is(err, errZeroLength) || t.closing.Load():
 			t.farewell(c)
 			return
-		case err == nil:
-		case errors.Is(err, os.ErrDeadlineExceeded) && !t.closing.Load():
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			t.timedOut.Add(1)
 			return
-		default:
+		case err != nil:
 			return
 		}
 	}

@@ -100,12 +100,17 @@ func (t *tcpServer) shed() {
 }
 
 // abort closes a connection at once and drops what is still to be sent, instead of leaving it with the kernel until a
-// client that is gone, or does not read, has taken it.
+// client that is gone, or does not read, has taken it. It is the socket itself that is closed: with encryption around
+// it, the connection would first say goodbye, and wait for that.
 func (c *tcpConn) abort() {
-	if s, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok {
+	conn := c.Conn
+	if around, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = around.NetConn()
+	}
+	if s, ok := conn.(interface{ SetLinger(seconds int) error }); ok {
 		_ = s.SetLinger(0)
 	}
-	_ = c.Close()
+	_ = conn.Close()
 }
 
 // sourceOf is what counts as one source: an IPv4 address, or the /64 that an IPv6 host has to itself.

@@ -330,17 +330,17 @@ func TestTCPSplits(t *testing.T) {
 		stream = append(stream, m...)
 	}
 	long := framed(append(bytes.Clone(good[2:]), make([]byte, server.TCPReadBuffer)...))
+	longAt := len(stream)
 	stream = append(append(append(stream, long...), good...), good[:12]...)
 	binary.BigEndian.PutUint16(stream[len(stream)-12:], 10) // shorter than a header: no answer
 	stream = append(stream, good...)
 	want := []string{staticText, staticText, staticText, staticText, staticText, "FORMERR qr", staticText, staticText}
 	t.Run("A-60 cut at every octet", func(t *testing.T) {
 		bubble(t, server.TCPConfig{}, func(t *testing.T, _ *server.Server, conns *server.Conns) {
-			step := 1
-			if testing.Short() {
-				step = 7
-			}
-			for cut := 1; cut < len(stream); cut += step {
+			for cut := 1; cut < len(stream); cut++ {
+				if inLong := cut > longAt+50 && cut < longAt+len(long)-50; inLong && cut%64 > 0 {
+					continue // one octet of it is like another
+				}
 				c := connect(t, conns, somewhere)
 				go func() {
 					_, _ = c.Write(stream[:cut])
