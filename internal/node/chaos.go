@@ -101,7 +101,9 @@ func parseChaos(q *dnswire.Query, source netip.Addr) (chaosQuestion, bool) {
 	case ask.kind == "explain":
 		if len(of) > 0 {
 			if typ, ok := typeLabel(of[0]); ok {
-				ask.qtype, of = typ, of[1:]
+				if ask.qtype, of = typ, of[1:]; len(of) == 0 {
+					ask.name = "." // there is no other way to say the root
+				}
 			}
 		}
 		for _, l := range of {

@@ -1,5 +1,18 @@
 package node
 
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"geodns/internal/source"
+	"geodns/pkg/dnswire"
+	"geodns/pkg/policy"
+	"geodns/pkg/server"
+)
+
 // TargetState is the state of a checked target, "" if there is none.
 func (n *Node) TargetState(id string) string {
 	for _, t := range n.targets() {
@@ -18,3 +31,109 @@ func (n *Node) Loads() (loaded, unchanged, refused uint64) {
 	c := n.loadCounts()
 	return c.Loaded, c.Unchanged, c.Refused
 }
+
+// OwnAccept is how long the secret before a node's own is accepted, OwnLife how long one is used at most.
+const (
+	OwnAccept = ownAccept
+	OwnLife   = ownLife
+)
+
+// Kept is a node's own cookie secret and what it knows of it.
+type Kept = kept
+
+// Keeper keeps one.
+type Keeper = keeper
+
+// NewKeeper takes up the secret of a file, or makes one.
+func NewKeeper(path string, log *slog.Logger) *Keeper { return newKeeper(path, log) }
+
+// Secrets are those in use.
+func (k *keeper) Secrets() [][16]byte { return plain(k.kept.secrets()) }
+
+// Run renews it.
+func (k *keeper) Run(ctx context.Context, set func([][16]byte)) error {
+	return k.run(ctx, func(s []secret) { set(plain(s)) })
+}
+
+// Step is what holds at a time.
+func (k kept) Step(now time.Time, fresh func() ([16]byte, time.Duration)) Kept {
+	return k.step(now, func() (secret, time.Duration) {
+		s, life := fresh()
+		return s, life
+	})
+}
+
+// Wait is how long nothing changes.
+func (k kept) Wait(now time.Time) time.Duration { return k.wait(now) }
+
+// Secrets are those that are accepted.
+func (k kept) Secrets() [][16]byte { return plain(k.secrets()) }
+
+func plain(secrets []secret) [][16]byte {
+	out := make([][16]byte, len(secrets))
+	for i, s := range secrets {
+		out[i] = s
+	}
+	return out
+}
+
+// ParseSecrets reads a file of cookie secrets.
+func ParseSecrets(file string, data []byte) ([][16]byte, source.Findings) {
+	var fs source.Findings
+	return plain(parseSecrets(file, data, &fs)), fs
+}
+
+// ShowSecret formats a secret, alone and inside what holds it.
+func ShowSecret(s [16]byte, verb string) string {
+	return fmt.Sprintf(verb+" "+verb, secret(s), kept{secret: s, before: (*secret)(&s)})
+}
+
+// World is what is served.
+func (n *Node) World() *server.World { return n.server.World() }
+
+// Chaos answers a question of class CH as the server asks it.
+func (n *Node) Chaos(w *server.World, q *dnswire.Query, from netip.Addr) ([]string, bool) {
+	return n.chaos(w, q, from)
+}
+
+// AnswerChaos answers it without the bound in time.
+func (n *Node) AnswerChaos(w *server.World, q *dnswire.Query, from netip.Addr) ([]string, bool) {
+	ask, ok := parseChaos(q, from)
+	if !ok {
+		return nil, false
+	}
+	return n.answerChaos(w, &ask), true
+}
+
+// Faults counts answers that ended in a panic.
+func (n *Node) Faults() uint64 { return n.faults.Load() }
+
+// FitLines makes lines fit TXT records.
+func FitLines(lines []string) []string { return fitLines(lines) }
+
+// The bounds of an answer.
+const (
+	ChaosAtOnce   = chaosAtOnce
+	ChaosLinesMax = chaosLinesMax
+	ChaosLineMax  = chaosLineMax
+)
+
+// HoldAsking takes all room for answers in the making, until the func is called.
+func (n *Node) HoldAsking() func() {
+	for range chaosAtOnce {
+		n.asking <- struct{}{}
+	}
+	return func() {
+		for range chaosAtOnce {
+			<-n.asking
+		}
+	}
+}
+
+// Explained is what the API says of a question.
+func (n *Node) Explained(q policy.Question) (*policy.Explanation, error) {
+	return n.explain(context.Background(), q)
+}
+
+// CurrentLoad is what is served, for a test to hold on to as a worker of its world would.
+func (n *Node) CurrentLoad() any { return n.currentLoad() }

@@ -28,7 +28,7 @@ type Config struct {
 	UDPPayload  int            // octets of the largest answer over UDP; 0: the server's default
 	Cookies     Cookies
 	ECSOff      []ZoneName // zones that ignore ECS
-	MaxScopes   int        // the most scopes that a policy may publish; 0: the compiler's default
+	MaxScopes   int        // the most scopes that a policy may publish; 0: any number
 	// ExplainAllow may ask explain.geodns and the like of class CH. nil: loopback while every listener is there, else nobody.
 	ExplainAllow []netip.Prefix
 	Version      string
@@ -107,7 +107,7 @@ func load(cfg *Config, prev *loaded) (*loaded, source.Findings) {
 	if fs.HasErrors() || zones == nil || doc == nil || data.OverridesRefused {
 		return nil, sorted(append(fs, geoFindings...))
 	}
-	compiled, compileFindings := policy.Compile(doc, policy.Input{Networks: data.Networks, GeoLost: data.Lost, Zones: zones})
+	compiled, compileFindings := policy.Compile(doc, policy.Input{Networks: data.Networks, GeoLost: data.Lost, Zones: zones, MaxScopes: cfg.MaxScopes})
 	fs = append(fs, compileFindings...)
 	fs = append(fs, geoFindings...)
 	if compiled == nil {

@@ -43,7 +43,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 }
 
 // write puts files below dir; each by a rename, as an operator's tools do.
-func write(t *testing.T, dir string, files map[string]string) {
+func write(t testing.TB, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
 		path := filepath.Join(dir, name)
@@ -112,7 +112,7 @@ func startBackends(t *testing.T, addrs ...string) []*backend {
 }
 
 // config is a node on free ports with its files in a folder of the test's own.
-func config(t *testing.T, files map[string]string) node.Config {
+func config(t testing.TB, files map[string]string) node.Config {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "zones"), files)
@@ -124,7 +124,7 @@ func config(t *testing.T, files map[string]string) node.Config {
 }
 
 // run starts a node and ends it with the test, or before by calling the func.
-func run(t *testing.T, cfg node.Config) (*node.Node, func()) {
+func run(t testing.TB, cfg node.Config) (*node.Node, func()) {
 	t.Helper()
 	n, err := node.New(cfg)
 	if err != nil {
