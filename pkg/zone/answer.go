@@ -54,11 +54,12 @@ func (s *Set) AnswerHashed(msg, qname []byte, labels int, hash uint64, qtype uin
 	}
 	a := answer{s: s, start: len(msg), limit: min(limit, cap(msg)), at: questionAt, nameLen: len(qname)}
 	a.reply = Reply{Kind: Answered, AA: true, Zone: s.zoneOf(rec)}
-	if kind == matchDNAME {
-		msg = a.redirect(msg, qname, rec, qtype, firstLink)
-	} else {
-		msg = a.finish(msg, rec, kind, qtype, firstLink)
+	if kind == matchDNAME || s.flags(rec)&recWalk != 0 && s.links(rec, kind, qtype) {
+		w := walk{answer: a}
+		msg = w.follow(msg, qname, hash, rec, kind, qtype, firstLink)
+		return msg, w.reply
 	}
+	msg = a.finish(msg, rec, kind, qtype, firstLink)
 	return msg, a.reply
 }
 
@@ -163,10 +164,13 @@ func IsMinimal(qtype uint16) bool {
 	return false
 }
 
+// isSignature says whether a type is that of signatures.
+func isSignature(qtype uint16) bool { return qtype == dns.TypeRRSIG || qtype == dns.TypeSIG }
+
 // minimal answers such a type: a CNAME with itself, names without data with NODATA, as also signatures where there are none,
 // all else with HINFO.
 func (a *answer) minimal(msg []byte, rec uint32, flags, qtype uint16) []byte {
-	signature := qtype == dns.TypeRRSIG || qtype == dns.TypeSIG
+	signature := isSignature(qtype)
 	switch {
 	case flags&recCNAME != 0 && signature && a.s.entry(rec, qtype) == 0:
 		return a.piece(msg, a.s.entry(rec, 0))

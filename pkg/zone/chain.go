@@ -24,34 +24,45 @@ type chain struct {
 	id    uint32 // endName: whose data; endReferral: the cut
 	name  []byte // endName: the name that was asked for, which a wildcard may have answered; folded
 
-	dnames []uint32 // used so far
+	hops   int             // CNAMEs among links
+	seen   map[string]bool // their owners; a wildcard may stand for several
+	dnames []uint32        // whose DNAME is among links
 }
 
 // follow gives the chain from a name that has a CNAME. The owner of its first link is the question's name (RFC 1034
-// section 4.3.2 step 3a).
+// section 4.3.2 step 3a), which is not known here if the name is a wildcard.
 func (z *zoneData) follow(id uint32) chain {
-	c := chain{end: endName, id: id}
-	var owner []byte          // of the next link; nil: the question's name
-	seen := map[string]bool{} // by name: a wildcard may stand for several of the chain
+	c := chain{end: endName, id: id, seen: map[string]bool{}}
 	if first := z.tree.name(id); !isWildcard(first) {
-		seen[string(first)] = true
+		c.name = first
 	}
+	var owner []byte // of the next link; nil: the question's name
 	for c.end == endName && z.flags[c.id]&flagCNAME != 0 {
-		if owner != nil && seen[string(c.name)] || len(c.links) >= chainMax {
-			c.end = endStop
-			return c
-		}
-		seen[string(c.name)] = true
 		r := z.first(z.set(c.id, dns.TypeCNAME))
-		c.links = append(c.links, rr{owner, r.typ, r.ttl, z.data(r)})
-		owner = target(r.typ, z.data(r))
-		owner = z.step(&c, owner)
+		if !c.link(rr{owner, r.typ, r.ttl, z.data(r)}) {
+			break
+		}
+		owner = z.step(&c, target(r.typ, z.data(r)))
 	}
 	return c
 }
 
-// step finds what stands for the target of a link, through DNAMEs too, each of which adds itself and the CNAME that it
-// makes; one that comes again is a loop. It gives the name reached, and sets the chain's end.
+// link appends a CNAME from the name that was reached. It is false if the chain ends before: it is too long, or a loop.
+func (c *chain) link(r rr) bool {
+	if c.hops >= chainMax || c.seen[string(c.name)] {
+		c.end = endStop
+		return false
+	}
+	if c.name != nil {
+		c.seen[string(c.name)] = true
+	}
+	c.hops++
+	c.links = append(c.links, r)
+	return true
+}
+
+// step finds what stands for the target of a link, through DNAMEs too, each of which adds itself, once, and the CNAME that it
+// makes. It gives the name reached, and sets the chain's end.
 func (z *zoneData) step(c *chain, name []byte) []byte {
 	for {
 		c.name = folded(name)
@@ -77,20 +88,48 @@ func (z *zoneData) step(c *chain, name []byte) []byte {
 			return name
 		case hitDNAME:
 		}
-		if len(c.links) >= chainMax || slices.Contains(c.dnames, id) {
-			c.end = endStop
+		made, ok := z.redirect(c, name)
+		if !ok {
 			return name
 		}
-		c.dnames = append(c.dnames, id)
-		r := z.first(z.set(id, dns.TypeDNAME))
-		c.links = append(c.links, rr{z.tree.name(id), r.typ, r.ttl, z.data(r)})
-		prefix := len(name) - len(z.tree.name(id))
-		made := append(name[:prefix:prefix], z.data(r)...)
-		if len(made) > nameMax {
-			c.end = endOverflow
-			return name
-		}
-		c.links = append(c.links, rr{name, dns.TypeCNAME, r.ttl, made})
 		name = made
 	}
+}
+
+// redirect applies the DNAME at c.id to a name below it, and gives the name that it makes, or false at the chain's end.
+func (z *zoneData) redirect(c *chain, name []byte) ([]byte, bool) {
+	if c.hops >= chainMax || c.seen[string(c.name)] {
+		c.end = endStop
+		return nil, false
+	}
+	r := z.first(z.set(c.id, dns.TypeDNAME))
+	switch again := slices.Contains(c.dnames, c.id); {
+	case again && within(folded(z.data(r)), z.tree.name(c.id)): // each name that it makes is below it, too, and longer
+		c.end = endStop
+		return nil, false
+	case !again:
+		c.dnames = append(c.dnames, c.id)
+		c.links = append(c.links, rr{z.tree.name(c.id), r.typ, r.ttl, z.data(r)})
+	}
+	prefix := len(name) - len(z.tree.name(c.id))
+	made := append(name[:prefix:prefix], z.data(r)...)
+	if len(made) > nameMax {
+		c.end = endOverflow
+		return nil, false
+	}
+	return made, c.link(rr{name, dns.TypeCNAME, r.ttl, made})
+}
+
+// selfCovered says whether a wildcard stands for the owner of a link behind the first: then that name may be the question's
+// too, and its link stand twice in an answer that was compiled before the question is known.
+func (z *zoneData) selfCovered(id uint32, c *chain) bool {
+	if !isWildcard(z.tree.name(id)) {
+		return false
+	}
+	for name := range c.seen {
+		if got, kind := z.lookup([]byte(name)); kind == hitWildcard && got == id {
+			return true
+		}
+	}
+	return false
 }

@@ -36,6 +36,7 @@ const (
 	recCNAME                // has a CNAME: the directory has a default
 	recData                 // has records
 	recAboveDS              // the apex of a zone whose DS records are in another zone's hands, loaded too
+	recWalk                 // its chain is followed when it is asked for
 )
 
 // Offsets in a record.
@@ -236,8 +237,7 @@ func (c *compiler) name(z *zoneData, id uint32) {
 		flags, ref = recReferral, c.referrals[id]
 		c.entries = append(c.entries, entry{dns.TypeDS, c.delegatedDS(z, id)})
 	case f&flagCNAME != 0:
-		flags = recCNAME | recData
-		c.cname(z, id)
+		flags = recCNAME | recData | c.cname(z, id)
 	default:
 		c.sets(z, id)
 		if z.start[id] != z.start[id+1] {

@@ -1,11 +1,6 @@
 package zone
 
-import (
-	"encoding/binary"
-	"slices"
-
-	"github.com/miekg/dns"
-)
+import "encoding/binary"
 
 // emit appends a piece for the name of nameLen octets that stands whole at offset at of the message.
 func (a *answer) emit(msg []byte, ref uint32, at, nameLen int) []byte {
@@ -49,10 +44,14 @@ func (a *answer) emitFull(msg, p []byte, at, nameLen int) []byte {
 	msg = append(msg, p[header:][:size]...)
 	out := msg[begin:]
 	base := int(p[2])
+	suffixes := 2 * int(le.Uint16(p[18:]))
 	bySuffix, bySelf := at+nameLen-questionAt-base, begin-questionAt-base-questionFS
-	if bySuffix|bySelf != 0 {
-		suffixes := 2 * int(le.Uint16(p[18:]))
+	if at != questionAt {
+		relocate(msg, out, lists[:suffixes], at, nameLen-base)
+	} else if bySuffix != 0 {
 		move(out, lists[:suffixes], bySuffix)
+	}
+	if bySelf != 0 {
 		move(out, lists[suffixes:][:2*int(le.Uint16(p[20:]))], bySelf)
 	}
 	if at != questionAt {
@@ -87,87 +86,40 @@ func move(out, list []byte, by int) {
 	}
 }
 
+// relocate makes pointers to suffixes of the question's name, as compiled, point to those of the name at an offset of msg, which
+// is longer by so much. That name may itself be compressed, so each suffix is looked for.
+func relocate(msg, out, list []byte, at, longer int) {
+	for ; len(list) >= 2; list = list[2:] {
+		place := int(binary.LittleEndian.Uint16(list))
+		if place+2 > len(out) {
+			return
+		}
+		skip := int(binary.BigEndian.Uint16(out[place:])&^pointerMask) - questionAt + longer
+		binary.BigEndian.PutUint16(out[place:], pointerMask|uint16(locate(msg, at, skip)))
+	}
+}
+
+// locate gives the offset of the suffix of a name, behind the first skip octets of its labels.
+func locate(msg []byte, at, skip int) int {
+	for {
+		switch n := int(msg[at]); {
+		case n >= pointerMask>>8: // backwards: all pointers are ours
+			at = int(binary.BigEndian.Uint16(msg[at:]) &^ pointerMask)
+		case skip <= 0:
+			return at
+		default:
+			at += 1 + n
+			skip -= 1 + n
+		}
+	}
+}
+
 // lead gives the first n records of out, all of which have a pointer as their owner, the name at an offset instead.
 func lead(out []byte, n, at int) {
 	for ; n > 0 && len(out) >= 12; n-- {
 		binary.BigEndian.PutUint16(out, pointerMask|uint16(at))
 		out = out[min(len(out), 12+int(binary.BigEndian.Uint16(out[10:]))):]
 	}
-}
-
-// redirect answers a question below a DNAME: the DNAME, the CNAME that it makes with the same TTL, and then what there is for
-// the CNAME's target in the same zone, perhaps another DNAME (RFC 6672 section 3.2). A DNAME that comes again is a loop: the
-// answer ends there.
-func (a *answer) redirect(msg, qname []byte, rec uint32, qtype uint16, firstLink bool) []byte {
-	var buf [nameMax]byte // the folded name to answer for
-	name := buf[:copy(buf[:], qname)]
-	var used [chainMax]uint32
-	firstEnd := 0
-	for i := range used {
-		if slices.Contains(used[:i], rec) {
-			return msg
-		}
-		used[i] = rec
-		var ok bool
-		if msg, name, ok = a.rename(msg, &buf, name, rec); !ok {
-			return msg
-		}
-		if firstEnd == 0 {
-			firstEnd = len(msg)
-		}
-		if qtype == dns.TypeCNAME {
-			return msg
-		}
-		var kind matchKind
-		if rec, kind = a.s.lookup(name, labelCount(name), a.s.hasher.hash(name)); kind == matchOutside || a.s.zoneOf(rec) != a.reply.Zone {
-			return msg
-		}
-		if kind == matchDNAME {
-			continue
-		}
-		if qtype == dns.TypeDS && kind == matchName && a.s.flags(rec)&recAboveDS != 0 {
-			return a.negative(msg) // the answer stays within the zone
-		}
-		msg = a.finish(msg, rec, kind, qtype, false)
-		if firstLink && a.reply.Kind == Steered {
-			a.reply = Reply{Kind: Answered, AA: true, AN: 2, Zone: a.reply.Zone}
-			return msg[:firstEnd]
-		}
-		return msg
-	}
-	return msg
-}
-
-// rename appends the DNAME of rec and the CNAME from the name at a.at, folded in name, to what the DNAME makes of it, which
-// a.at and the name returned then are. It is false if the answer ends here: the new name is too long, or the message is.
-func (a *answer) rename(msg []byte, buf *[nameMax]byte, name []byte, rec uint32) ([]byte, []byte, bool) {
-	s, r := a.s, &a.reply
-	p := s.arena[4*uint64(s.entry(rec, dns.TypeDNAME)):]
-	rest := p[simpleHeader+2:][:int(binary.LittleEndian.Uint16(p[4:]))-2] // type, class, TTL, length, target
-	to := rest[10:]
-	prefix := len(name) - int(s.arena[4*uint64(rec)])
-	made := prefix + len(to)
-	if len(msg)+2+len(rest)+12+min(made, nameMax) > a.limit {
-		return r.truncate(msg, a.start), nil, false
-	}
-	msg = binary.BigEndian.AppendUint16(msg, pointerMask|uint16(a.at+prefix))
-	msg = append(msg, rest...)
-	r.AN++
-	if made > nameMax {
-		r.Rcode = dns.RcodeYXDomain
-		return msg, nil, false
-	}
-	msg = binary.BigEndian.AppendUint16(msg, pointerMask|uint16(a.at))
-	msg = append(msg, 0, byte(dns.TypeCNAME), 0, 1)
-	msg = append(msg, rest[4:8]...)
-	msg = append(msg, byte(made>>8), byte(made))
-	at := len(msg)
-	msg = append(append(msg, msg[a.at:a.at+prefix]...), to...)
-	r.AN++
-	a.at, a.nameLen = at, made
-	name = append(buf[:prefix], to...)
-	fold(name[prefix:])
-	return msg, name, true
 }
 
 // NoData appends the SOA of a negative answer to a Steered reply, whose policy does not offer the type asked for, and makes it

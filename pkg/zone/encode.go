@@ -3,6 +3,8 @@ package zone
 import (
 	"bytes"
 	"encoding/binary"
+
+	"github.com/miekg/dns"
 )
 
 // A piece is one compiled answer: counts and flags, then wire bytes that begin right behind a question, then the places
@@ -42,6 +44,7 @@ const (
 	pieceAA                    // authoritative
 	pieceSteer                 // the chain ends at a steered name
 	pieceSteerSelf             // the pointer to that name is of class self, not suffix
+	pieceChain                 // it begins with a CNAME where another type was asked for
 )
 
 // Sizes of a piece's header.
@@ -128,6 +131,17 @@ func (e *encoder) learn(name []byte, at uint16, self bool) {
 	}
 }
 
+// learnAll remembers a whole name that comes next, and its suffixes.
+func (e *encoder) learnAll(name []byte) {
+	e.scratch = append(e.scratch[:0], name...)
+	fold(e.scratch)
+	for at := 0; name[at] != 0; at += 1 + int(name[at]) {
+		if _, ok := e.recall(e.scratch[at:]); !ok && len(e.buf)+at <= selfPointerMax {
+			e.learn(e.scratch[at:], uint16(questionAt+e.base+questionFS+len(e.buf)+at), true)
+		}
+	}
+}
+
 // recall gives where a folded name stands.
 func (e *encoder) recall(name []byte) (knownName, bool) {
 	for _, k := range e.known {
@@ -178,6 +192,9 @@ func (e *encoder) record(section int, r rr) {
 	at := len(e.buf)
 	e.buf = binary.BigEndian.AppendUint16(e.buf, uint16(len(r.rdata)))
 	if !compressible(r.typ) {
+		if r.typ == dns.TypeDNAME { // not to be compressed, but to be pointed at
+			e.learnAll(r.rdata)
+		}
 		e.buf = append(e.buf, r.rdata...)
 		return
 	}

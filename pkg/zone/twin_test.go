@@ -157,37 +157,26 @@ func (tw *twin) answer(name string, qtype uint16) twinAnswer {
 		}
 	}
 	a := twinAnswer{aa: true}
-	seen, dnames, followed := map[string]bool{name: true}, map[string]bool{}, false
+	seen := map[string]bool{}
 	for first := true; ; first = false {
 		if !first && tw.zoneOf(name) != origin {
 			return a
 		}
-		next, dname := tw.step(&a, origin, name, qtype)
-		switch {
-		case next == "":
-			return a
-		case dname != "":
-			if dnames[dname] {
-				a.answer = a.answer[:len(a.answer)-2]
-				return a
-			}
-			dnames[dname] = true
-			if qtype == dns.TypeCNAME && !followed {
-				return a
-			}
-		case !followed: // from here on the chain was compiled by itself
-			followed, dnames, seen = true, map[string]bool{}, map[string]bool{name: true}
+		before := a
+		next, redirected := tw.step(&a, origin, name, qtype)
+		if linked := next != "" || a.rcode == dns.RcodeYXDomain; linked && (seen[name] || len(seen) == 16) {
+			return before
 		}
-		if dname == "" && seen[next] {
+		if next == "" || redirected && qtype == dns.TypeCNAME {
 			return a
 		}
-		name = next
 		seen[name] = true
+		name = strings.ToLower(next)
 	}
 }
 
-// step answers for one name. It gives the name to go on with, and the owner of the DNAME if it comes from one.
-func (tw *twin) step(a *twinAnswer, origin, name string, qtype uint16) (next, dname string) {
+// step answers for one name. It gives the name to go on with, and whether it comes from a DNAME.
+func (tw *twin) step(a *twinAnswer, origin, name string, qtype uint16) (next string, redirected bool) {
 	names := tw.zones[origin]
 	labels := dns.SplitDomainName(name)
 	for i := len(labels) - dns.CountLabel(origin); i >= 0; i-- {
@@ -198,39 +187,45 @@ func (tw *twin) step(a *twinAnswer, origin, name string, qtype uint16) (next, dn
 			wild, ok := names["*."+dns.Fqdn(strings.Join(labels[i+1:], "."))]
 			if !ok {
 				a.rcode, a.ns = dns.RcodeNameError, tw.soa(origin)
-				return "", ""
+				return "", false
 			}
-			return tw.node(a, origin, name, wild, qtype), ""
+			return tw.node(a, origin, name, wild, qtype), false
 		case at != origin && len(pick(rrs, dns.TypeNS, at)) > 0:
 			if at == name && qtype == dns.TypeDS {
-				return tw.node(a, origin, name, pick(rrs, dns.TypeDS, at), qtype), ""
+				return tw.node(a, origin, name, pick(rrs, dns.TypeDS, at), qtype), false
 			}
 			a.ns = pick(rrs, dns.TypeNS, at)
 			a.aa = len(a.answer) > 0
-			return "", ""
+			return "", false
 		case at == name:
-			return tw.node(a, origin, name, rrs, qtype), ""
+			return tw.node(a, origin, name, rrs, qtype), false
 		}
 		if d := pick(rrs, dns.TypeDNAME, at); len(d) > 0 {
-			return tw.dname(a, name, at, d[0])
+			return tw.dname(a, name, at, d[0]), true
 		}
 	}
 	panic("not reached")
 }
 
-// dname applies a DNAME.
-func (tw *twin) dname(a *twinAnswer, name, at string, rr dns.RR) (next, dname string) {
+// dname applies a DNAME, which is in an answer once. One that leads to names below itself is applied once, too.
+func (tw *twin) dname(a *twinAnswer, name, at string, rr dns.RR) (next string) {
 	d, _ := rr.(*dns.DNAME)
-	a.answer = append(a.answer, d)
+	again := slices.ContainsFunc(a.answer, func(o dns.RR) bool { return o.Header().Rrtype == dns.TypeDNAME && o.Header().Name == d.Hdr.Name })
+	switch {
+	case !again:
+		a.answer = append(a.answer, d)
+	case dns.IsSubDomain(at, d.Target):
+		return ""
+	}
 	made := strings.TrimSuffix(name, at) + d.Target
 	if len(made) > 254 {
 		a.rcode = dns.RcodeYXDomain
-		return "", ""
+		return ""
 	}
 	a.answer = append(a.answer, &dns.CNAME{
 		Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeCNAME, Class: 1, Ttl: d.Hdr.Ttl}, Target: made,
 	})
-	return made, at
+	return made
 }
 
 // node answers with the records that stand for a name. It gives the target of a CNAME to follow.
