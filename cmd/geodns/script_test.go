@@ -27,9 +27,9 @@ const pollLimit = 20 * time.Second
 // scriptsLimit ends scripts that hang; all of them together take seconds.
 const scriptsLimit = 3 * time.Minute
 
-// TestMain makes this test binary the commands that the scripts run: ours, a DNS client and a back end to probe.
+// TestMain makes this test binary the commands that the scripts run: ours, DNS clients and a back end to probe.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"geodns": main.Main, "ask": ask, "backend": backend})
+	testscript.Main(m, map[string]func(){"geodns": main.Main, "ask": ask, "backend": backend, "cookie": cookie})
 }
 
 // TestScripts runs testdata/script/*.txtar. Each script has its own folder and the variables DNS, API and BACKEND: free ports

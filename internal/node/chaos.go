@@ -195,6 +195,9 @@ func (n *Node) explainLines(w *server.World, ask *chaosQuestion) []string {
 		}
 	}
 	q := policy.Question{Name: ask.name, Type: ask.qtype, Client: ask.client, Random: rand.Uint64()}
+	if l := n.loadOf(w); l != nil && n.cfg.ignoresECS(l, ask.name) {
+		q.Client = netip.PrefixFrom(ask.source, ask.source.BitLen()) // as for the query that it is asked about
+	}
 	e, err := n.explainWorld(w, q)
 	if err != nil {
 		return []string{"explain: " + err.Error()}
