@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -13,6 +14,29 @@ const (
 	TCPFirst    = tcpFirst
 	TCPBatch    = tcpBatch
 )
+
+// Message is one message of a stream; Cut says that it is the header of a longer one.
+type Message struct {
+	Octets string
+	Cut    bool
+}
+
+// Messages reads a stream to its end, and gives its whole messages.
+func Messages(r io.Reader) []Message {
+	buffers := pool[tcpBuffer]{make: func() *tcpBuffer { return new(tcpBuffer) }}
+	var in inbox
+	var all []Message
+	for in.fill(r, &buffers) == nil {
+		for in.whole() {
+			m, cut := in.take()
+			all = append(all, Message{string(m), cut})
+		}
+		if in.empty() {
+			in.free(&buffers)
+		}
+	}
+	return all
+}
 
 // Conns is the TCP side of a server that is not run: tests bring the connections.
 type Conns struct {

@@ -59,6 +59,9 @@ func (c rawClient) send(b []byte) bool {
 
 func (c rawClient) Read(b []byte) (int, error) {
 	n, err := unix.Read(int(c), b)
+	for errors.Is(err, unix.EINTR) { // a socket with a time-out is not read on after a signal
+		n, err = unix.Read(int(c), b)
+	}
 	if n == 0 && err == nil {
 		err = io.EOF
 	}
@@ -195,7 +198,7 @@ func (f *crowd) slow(n, limit int) {
 		}
 		f.ask(limit)
 		pages = max(pages, kernelPages(f.t))
-		if time.Since(start) > patience {
+		if time.Since(start) > 3*patience { // each of thousands takes its time
 			f.t.Fatalf("slow connections live: %d that trickle, %d with half a message, %d that do not read",
 				len(living[0]), len(living[1]), len(living[2]))
 		}
