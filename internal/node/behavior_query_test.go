@@ -25,8 +25,18 @@ type query struct {
 	size   bool       // the answer's size is part of it
 
 	client      string // client cookie in hex digits
-	server      string // how the server cookie is made: "" none, "server" the server's own, or hex digits
+	server      string // how the server cookie is made: see the README; "": there is none
 	ednsVersion uint8
+}
+
+// clientCookie is the client cookie of the query's first COOKIE option, in hex digits.
+func (q *query) clientCookie() string {
+	for _, o := range q.opt.Option {
+		if raw, ok := o.(*dns.EDNS0_LOCAL); ok && raw.Code == dns.EDNS0COOKIE {
+			return hex.EncodeToString(raw.Data[:min(8, len(raw.Data))])
+		}
+	}
+	return strings.ToLower(q.client)
 }
 
 // transports are those that the query is asked over.

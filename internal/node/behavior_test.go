@@ -12,12 +12,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "rewrite the answers in testdata/behaviour; review the diff") //nolint:gochecknoglobals // a flag
+var update = flag.Bool("update", false, "rewrite the answers in testdata/behavior; review the diff")
 
-// TestBehaviour asks a node every question of testdata/behaviour over UDP and over TCP, and compares whole answers. The README
+// TestBehavior asks a node every question of testdata/behavior over UDP and over TCP, and compares whole answers. The README
 // there says how to read and write a file.
-func TestBehaviour(t *testing.T) {
-	files, err := filepath.Glob("testdata/behaviour/*.txt")
+func TestBehavior(t *testing.T) {
+	files, err := filepath.Glob("testdata/behavior/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
@@ -28,11 +28,11 @@ func TestBehaviour(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b, err := parseBehaviour(path, string(text))
+			b, err := parseBehavior(path, string(text))
 			if err != nil {
 				t.Fatal(err)
 			}
-			runBehaviour(t, b)
+			runBehavior(t, b)
 			if !*update || t.Failed() {
 				return
 			}
@@ -45,12 +45,12 @@ func TestBehaviour(t *testing.T) {
 	}
 }
 
-// runBehaviour asks all questions of a file. With -update it puts the answers that came in the place of those that were there.
-func runBehaviour(t *testing.T, b *behaviour) {
+// runBehavior asks all questions of a file. With -update it puts the answers that came in the place of those that were there.
+func runBehavior(t *testing.T, b *behavior) {
 	t.Helper()
-	s := startBehaviour(t, b)
+	s := startBehavior(t, b)
 	for _, c := range b.cases {
-		s.publish(c.states)
+		s.publish(c.line, c.states)
 		got := map[string]*answer{}
 		for _, transport := range c.query.transports() {
 			a, err := s.ask(c.query, transport)
@@ -81,7 +81,7 @@ func TestStatements(t *testing.T) {
 	missing := statements()
 	for _, dir := range []string{"pkg", "internal", "cmd"} {
 		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !isTestText(path) || strings.HasSuffix(path, "behaviour_test.go") {
+			if err != nil || d.IsDir() || !isTestText(path) || strings.HasSuffix(path, "behavior_test.go") {
 				return err
 			}
 			text, err := os.ReadFile(path)

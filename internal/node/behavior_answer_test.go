@@ -166,7 +166,7 @@ func recordText(rr dns.RR) string {
 }
 
 // inOrder brings records into the order in which they are compared. In the answer section the order of RRsets is that of a chain's
-// links; the order within an RRset, and of RRsets in the other sections, means nothing.
+// links; the order within an RRset, and of RRsets in the other sections, means nothing. In class CH they are lines for people to read.
 func inOrder(section int, records []string) []string {
 	if section > 0 {
 		slices.Sort(records)
@@ -177,7 +177,9 @@ func inOrder(section int, records []string) []string {
 		for to < len(records) && setOf(records[to]) == setOf(records[from]) {
 			to++
 		}
-		slices.Sort(records[from:to])
+		if setOf(records[from])[1] != "CH" {
+			slices.Sort(records[from:to])
+		}
 		from = to
 	}
 	return records
@@ -193,8 +195,8 @@ func setOf(record string) [3]string {
 }
 
 // readAnswer reads the answer to a query. It is an error if it is no answer to this query, or no whole DNS message; everything else
-// is for the file to say. show gives the words of cookies and node names, which are different each time.
-func readAnswer(wire, asked []byte, size bool, show func(optOption) (string, error)) (*answer, error) {
+// is for the file to say. show gives the words of options that are different each time, plain does the same for the text of records.
+func readAnswer(wire, asked []byte, size bool, show func(optOption) (string, error), plain *strings.Replacer) (*answer, error) {
 	var m dns.Msg
 	if err := m.Unpack(wire); err != nil {
 		return nil, fmt.Errorf("unpacking %x: %w", wire, err)
@@ -230,7 +232,7 @@ func readAnswer(wire, asked []byte, size bool, show func(optOption) (string, err
 				}
 				a.tsig = tsigWords(rr, asked)
 			default:
-				a.sections[i] = append(a.sections[i], recordText(rr))
+				a.sections[i] = append(a.sections[i], plain.Replace(recordText(rr)))
 			}
 			if err != nil {
 				return nil, err
@@ -397,7 +399,15 @@ func tsigWords(t *dns.TSIG, asked []byte) []string {
 		same = fmt.Sprintf("%d,%d", t.TimeSigned, t.OrigId)
 	}
 	return []string{
-		t.Hdr.Name, t.Algorithm, fmt.Sprintf("class=%s", dns.Class(t.Hdr.Class)), fmt.Sprintf("ttl=%d", t.Hdr.Ttl), "time,id=" + same,
+		t.Hdr.Name, t.Algorithm, fmt.Sprintf("class=%s", tsigClass(t.Hdr.Class)), fmt.Sprintf("ttl=%d", t.Hdr.Ttl), "time,id=" + same,
 		fmt.Sprintf("fudge=%d", t.Fudge), fmt.Sprintf("mac=%d", t.MACSize), fmt.Sprintf("error=%s", dns.RcodeToString[int(t.Error)]), fmt.Sprintf("other=%d", t.OtherLen),
 	}
+}
+
+// tsigClass is the class of a TSIG record, which is ANY.
+func tsigClass(class uint16) string {
+	if class == dns.ClassANY {
+		return "ANY"
+	}
+	return dns.Class(class).String()
 }

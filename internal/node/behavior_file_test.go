@@ -10,13 +10,13 @@ import (
 	"geodns/pkg/steering"
 )
 
-// behaviour is one file of testdata/behaviour: a head, then sections that each begin with a line `-- name --`.
-type behaviour struct {
+// behavior is one file of testdata/behavior: a head, then sections that each begin with a line `-- name --`.
+type behavior struct {
 	path     string
 	lines    []string          // of the whole file, the first is line 1
 	files    map[string]string // zone and policy files, and geo-overrides.yaml, by name
 	settings []setting         // of the section `server`
-	cases    []*behaviourCase
+	cases    []*behaviorCase
 }
 
 // setting is a line of the section `server`: a word and its values.
@@ -26,8 +26,18 @@ type setting struct {
 	values []string
 }
 
-// behaviourCase is one query and its answers.
-type behaviourCase struct {
+// values are those of a setting, nil if it is not given.
+func (b *behavior) values(word string) []string {
+	for _, s := range b.settings {
+		if s.word == word {
+			return s.values
+		}
+	}
+	return nil
+}
+
+// behaviorCase is one query and its answers.
+type behaviorCase struct {
 	line     int // of the query
 	states   map[string]steering.Verdict
 	query    *query
@@ -36,7 +46,7 @@ type behaviourCase struct {
 }
 
 // text is the file with the answers that the cases have now.
-func (b *behaviour) text() string {
+func (b *behavior) text() string {
 	var out []string
 	at := 0
 	for _, c := range b.cases {
@@ -47,7 +57,7 @@ func (b *behaviour) text() string {
 }
 
 // answers are the lines of a case's answers.
-func (c *behaviourCase) answers() []string {
+func (c *behaviorCase) answers() []string {
 	transports := c.query.transports()
 	first := c.want[transports[0]]
 	if len(transports) == 1 || first.String() == c.want[transports[1]].String() {
@@ -60,23 +70,23 @@ func (c *behaviourCase) answers() []string {
 	return out
 }
 
-// behaviourParser reads a file line by line.
-type behaviourParser struct {
-	*behaviour
+// behaviorParser reads a file line by line.
+type behaviorParser struct {
+	*behavior
 	at     int // the line to read, counted from 0
 	states map[string]steering.Verdict
 }
 
-// parseBehaviour reads a file. Errors have its path and a line.
-func parseBehaviour(path, text string) (*behaviour, error) {
-	p := behaviourParser{behaviour: &behaviour{path: path, lines: strings.Split(text, "\n"), files: map[string]string{}}}
+// parseBehavior reads a file. Errors have its path and a line.
+func parseBehavior(path, text string) (*behavior, error) {
+	p := behaviorParser{behavior: &behavior{path: path, lines: strings.Split(text, "\n"), files: map[string]string{}}}
 	if err := p.parse(); err != nil {
 		return nil, fmt.Errorf("%s:%d: %w", path, p.at+1, err)
 	}
-	return p.behaviour, nil
+	return p.behavior, nil
 }
 
-func (p *behaviourParser) parse() error {
+func (p *behaviorParser) parse() error {
 	section := ""
 	for ; p.at < len(p.lines); p.at++ {
 		line := p.lines[p.at]
@@ -94,7 +104,7 @@ func (p *behaviourParser) parse() error {
 		switch section {
 		case "":
 		case "server":
-			err = p.parseSetting(line)
+			p.parseSetting(line)
 		case "queries":
 			err = p.parseQueries(line)
 		default:
@@ -117,17 +127,16 @@ func sectionName(line string) (string, bool) {
 	return name, begins && ends
 }
 
-func (p *behaviourParser) parseSetting(line string) error {
+// parseSetting reads a line of the section `server`; what it means is for the server to say.
+func (p *behaviorParser) parseSetting(line string) {
 	words := strings.Fields(line)
-	if len(words) == 0 || strings.HasPrefix(words[0], "#") {
-		return nil
+	if len(words) > 0 && !strings.HasPrefix(words[0], "#") {
+		p.settings = append(p.settings, setting{p.at + 1, words[0], words[1:]})
 	}
-	p.settings = append(p.settings, setting{p.at + 1, words[0], words[1:]})
-	return nil
 }
 
 // parseQueries reads a comment, a states line, or a query with its answers.
-func (p *behaviourParser) parseQueries(line string) error {
+func (p *behaviorParser) parseQueries(line string) error {
 	if line == "" || strings.HasPrefix(line, "#") {
 		return nil
 	}
@@ -144,7 +153,7 @@ func (p *behaviourParser) parseQueries(line string) error {
 		if err != nil {
 			return err
 		}
-		c := &behaviourCase{line: p.at + 1, states: p.states, query: q, from: p.at + 1, want: map[string]*answer{}}
+		c := &behaviorCase{line: p.at + 1, states: p.states, query: q, from: p.at + 1, want: map[string]*answer{}}
 		p.cases = append(p.cases, c)
 		return p.parseAnswers(c)
 	}
@@ -152,7 +161,7 @@ func (p *behaviourParser) parseQueries(line string) error {
 }
 
 // parseAnswers reads the lines below a query up to an empty line or the end.
-func (p *behaviourParser) parseAnswers(c *behaviourCase) error {
+func (p *behaviorParser) parseAnswers(c *behaviorCase) error {
 	var now *answer
 	for c.to = c.from; c.to < len(p.lines) && p.lines[c.to] != "" && !strings.HasPrefix(p.lines[c.to], "-- "); c.to++ {
 		p.at = c.to
@@ -165,7 +174,7 @@ func (p *behaviourParser) parseAnswers(c *behaviourCase) error {
 			if now == nil {
 				return fmt.Errorf("%q stands where `answer` should", words[0])
 			}
-			if err := now.parseLine(p.lines[c.to], words); err != nil {
+			if err = now.parseLine(p.lines[c.to], words); err != nil {
 				return err
 			}
 			continue
@@ -173,7 +182,7 @@ func (p *behaviourParser) parseAnswers(c *behaviourCase) error {
 		if now, err = parseAnswer(words[1:]); err != nil {
 			return err
 		}
-		if err := c.give(strings.TrimPrefix(which, "-"), now); err != nil {
+		if err = c.give(strings.TrimPrefix(which, "-"), now); err != nil {
 			return err
 		}
 	}
@@ -181,7 +190,7 @@ func (p *behaviourParser) parseAnswers(c *behaviourCase) error {
 }
 
 // give enters the answer over one transport, or over all of the query's ("").
-func (c *behaviourCase) give(transport string, a *answer) error {
+func (c *behaviorCase) give(transport string, a *answer) error {
 	transports := c.query.transports()
 	if transport != "" {
 		if !slices.Contains(transports, transport) {

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,15 +24,16 @@ import (
 	"geodns/pkg/steering"
 )
 
-// behaviourServer is the node that a behaviour file is about.
-type behaviourServer struct {
-	t    *testing.T
-	node *node.Node
-	name string // the node's
+// behaviorServer is the node that a behavior file is about.
+type behaviorServer struct {
+	t       *testing.T
+	node    *node.Node
+	dir     string   // where its files are
+	secrets []string // of server cookies, in hex digits, if the file gives them
 }
 
-// startBehaviour loads the file's zones and policies as `geodns serve` does, and serves them on loopback.
-func startBehaviour(t *testing.T, b *behaviour) *behaviourServer {
+// startBehavior loads the file's zones and policies as `geodns serve` does, and serves them on loopback.
+func startBehavior(t *testing.T, b *behavior) *behaviorServer {
 	t.Helper()
 	dir := t.TempDir()
 	cfg := node.Config{
@@ -52,6 +55,13 @@ func startBehaviour(t *testing.T, b *behaviour) *behaviourServer {
 			t.Fatalf("%s:%d: %q: %v", b.path, s.line, s.word, err)
 		}
 	}
+	if slices.ContainsFunc(cfg.Listen, func(a netip.AddrPort) bool { return a.Addr().Is6() }) {
+		l, err := net.Listen("tcp", "[::1]:0")
+		if err != nil {
+			t.Skipf("no IPv6 here: %v", err)
+		}
+		l.Close()
+	}
 	n, err := node.New(cfg)
 	if err != nil {
 		t.Fatalf("%s: %v", b.path, err)
@@ -65,7 +75,7 @@ func startBehaviour(t *testing.T, b *behaviour) *behaviourServer {
 			t.Errorf("%s: serving: %v", b.path, err)
 		}
 	})
-	return &behaviourServer{t: t, node: n, name: cfg.Node}
+	return &behaviorServer{t: t, node: n, dir: dir, secrets: b.values("cookie-secrets")}
 }
 
 // configure applies a line of the section `server`.
@@ -84,19 +94,52 @@ func configure(cfg *node.Config, s setting) error {
 			}
 			cfg.Listen = append(cfg.Listen, netip.AddrPortFrom(a, 0))
 		}
+	case "databases":
+		for _, v := range s.values {
+			cfg.Geo.Databases = append(cfg.Geo.Databases, filepath.Join(filepath.Dir(cfg.Zones), v))
+		}
+	case "ecs-off":
+		for _, v := range s.values {
+			cfg.ECSOff = append(cfg.ECSOff, node.ZoneName{Name: v})
+		}
+	case "explain-allow":
+		cfg.ExplainAllow = []netip.Prefix{}
+		for _, v := range s.values {
+			p, err := netip.ParsePrefix(v)
+			if err != nil {
+				return err
+			}
+			cfg.ExplainAllow = append(cfg.ExplainAllow, p)
+		}
+	default:
+		return configureCookies(cfg, s)
+	}
+	return nil
+}
+
+// configureCookies applies `cookies off`, `cookies require` and `cookie-secrets`.
+func configureCookies(cfg *node.Config, s setting) error {
+	switch {
+	case s.word == "cookies" && slices.Equal(s.values, []string{"off"}):
+		cfg.Cookies.Off = true
+	case s.word == "cookies" && slices.Equal(s.values, []string{"require"}):
+		cfg.Cookies.Require = true
+	case s.word == "cookie-secrets":
+		cfg.Cookies.SecretFile = filepath.Join(filepath.Dir(cfg.Zones), "cookie-secrets")
+		return os.WriteFile(cfg.Cookies.SecretFile, []byte(strings.Join(s.values, "\n")+"\n"), 0o600)
 	default:
 		return errors.New("no such setting")
 	}
 	return nil
 }
 
-// publish gives the targets their states; those that are not named are up.
-func (s *behaviourServer) publish(states map[string]steering.Verdict) {
+// publish gives the targets the states of the query at a line; those that are not named are up.
+func (s *behaviorServer) publish(line int, states map[string]steering.Verdict) {
 	s.t.Helper()
-	used := 0
+	unknown := maps.Clone(states)
 	err := s.node.PublishStates(func(id string) steering.Verdict {
+		delete(unknown, id)
 		if v, ok := states[id]; ok {
-			used++
 			return v
 		}
 		return steering.Unchecked()
@@ -104,20 +147,16 @@ func (s *behaviourServer) publish(states map[string]steering.Verdict) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if used != len(states) {
-		s.t.Fatalf("states of targets that there are not: of %v there are %d", states, used)
+	if len(unknown) > 0 {
+		s.t.Fatalf("line %d: there is no target %v", line, slices.Sorted(maps.Keys(unknown)))
 	}
 }
 
 // ask asks over a transport, and checks what it can of the answer's cookie: that the server takes it.
-func (s *behaviourServer) ask(q *query, transport string) (*answer, error) {
-	server := q.server
-	if server == "server" {
-		fetched, err := s.cookie(q, transport, "")
-		if err != nil {
-			return nil, fmt.Errorf("getting a server cookie: %w", err)
-		}
-		server = fetched[16:]
+func (s *behaviorServer) ask(q *query, transport string) (*answer, error) {
+	server, err := s.serverCookie(q, transport)
+	if err != nil {
+		return nil, fmt.Errorf("getting a server cookie: %w", err)
 	}
 	asked, err := q.pack(server)
 	if err != nil {
@@ -130,11 +169,13 @@ func (s *behaviourServer) ask(q *query, transport string) (*answer, error) {
 	if got == nil {
 		return &answer{dropped: true}, nil
 	}
-	return readAnswer(got, asked, q.size, func(o optOption) (string, error) { return s.word(q, transport, server, o) })
+	zones, table, _ := strings.Cut(s.node.WorldID(), "-")
+	plain := strings.NewReplacer(zones, "ZONES", table, "TABLE", s.dir+string(filepath.Separator), "")
+	return readAnswer(got, asked, q.size, func(o optOption) (string, error) { return s.word(q, transport, server, o) }, plain)
 }
 
 // word is the word of an option. What is different each time is checked and stands as a word of the README.
-func (s *behaviourServer) word(q *query, transport, sent string, o optOption) (string, error) {
+func (s *behaviorServer) word(q *query, transport, sent string, o optOption) (string, error) {
 	switch o.code {
 	case dns.EDNS0NSID:
 		zones, table, _ := strings.Cut(s.node.WorldID(), "-")
@@ -143,8 +184,8 @@ func (s *behaviourServer) word(q *query, transport, sent string, o optOption) (s
 		text := hex.EncodeToString(o.data)
 		client, server := text[:min(16, len(text))], text[min(16, len(text)):]
 		switch {
-		case client != strings.ToLower(q.client):
-			return "", fmt.Errorf("the client cookie is %s, not %s", client, q.client)
+		case client != q.clientCookie():
+			return "", fmt.Errorf("the client cookie is %s, not %s", client, q.clientCookie())
 		case server != "" && server == sent:
 			return "cookie=" + client + "+same", nil
 		}
@@ -153,56 +194,9 @@ func (s *behaviourServer) word(q *query, transport, sent string, o optOption) (s
 	return o.word(), nil
 }
 
-// serverCookieTime is how far the time in a server cookie that was just made may be from ours.
-const serverCookieTime = 10 * time.Second
-
-// checkCookie checks a fresh server cookie: its form (RFC 9018 section 4), and that the server knows it again.
-func (s *behaviourServer) checkCookie(q *query, transport, server string) error {
-	data, err := hex.DecodeString(server)
-	if err != nil {
-		return err
-	}
-	if len(data) != 16 || !bytes.Equal(data[:4], []byte{1, 0, 0, 0}) {
-		return fmt.Errorf("server cookie %s is not of version 1 with 16 octets", server)
-	}
-	made := time.Unix(int64(binary.BigEndian.Uint32(data[4:])), 0)
-	if off := time.Since(made).Abs(); off > serverCookieTime {
-		return fmt.Errorf("server cookie %s was made at %s, which is %s off", server, made, off)
-	}
-	again, err := s.cookie(q, transport, server)
-	if err != nil {
-		return fmt.Errorf("asking with the fresh cookie: %w", err)
-	}
-	if again[16:] != server {
-		return fmt.Errorf("server cookie %s is not taken: it is answered with %s", server, again[16:])
-	}
-	return nil
-}
-
-// cookie asks with a client cookie, and a server cookie or none, and gives both that the answer holds, in hex digits.
-func (s *behaviourServer) cookie(q *query, transport, server string) (string, error) {
-	asked, err := q.pack(server)
-	if err != nil {
-		return "", err
-	}
-	got, err := s.exchange(q, transport, asked)
-	if err != nil {
-		return "", err
-	}
-	if got == nil {
-		return "", errors.New("no answer")
-	}
-	for _, o := range options(got) {
-		if o.code == dns.EDNS0COOKIE && len(o.data) > 8 {
-			return hex.EncodeToString(o.data), nil
-		}
-	}
-	return "", errors.New("the answer holds no server cookie")
-}
-
 // exchange sends a message, and behind it one that is surely answered: if that is answered first, the message was dropped, and the
 // result is nil.
-func (s *behaviourServer) exchange(q *query, transport string, asked []byte) ([]byte, error) {
+func (s *behaviorServer) exchange(q *query, transport string, asked []byte) ([]byte, error) {
 	to := s.node.Addrs()[0]
 	for _, a := range s.node.Addrs() {
 		if q.source.IsValid() && a.Addr().Is4() == q.source.Is4() {
