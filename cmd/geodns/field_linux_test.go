@@ -123,55 +123,66 @@ func lookAtField(t *testing.T) {
 	f := newField(t)
 	sample := []string{"ns1.example.com/192.0.2.53", "ns1.example.com/2001:db8:53::1", "ns2.example.com/198.51.100.53", "ns2.example.com/2001:db8:53::2"}
 	static := []string{"ns1.static.test/203.0.113.53", "ns1.static.test/2001:db8:1::53", "ns2.static.test/192.0.2.54", "ns2.static.test/2001:db8:2::53"}
-	for _, run := range []struct {
-		name, zone string
-		servers    []string
-	}{
-		{"sample", "example.com", nil},
-		{"sample undelegated", "example.com", sample},
-		{"static", "static.test", nil},
-		{"static undelegated", "static.test", static},
-		{"zone below", "sub.static.test", nil},
-	} {
-		t.Run("zonemaster "+run.name, func(t *testing.T) { f.judge(t, f.zonemaster(t, run.zone, run.servers)) })
-	}
-	t.Run("dnsviz", func(t *testing.T) {
-		f.judge(t, f.dnsviz(t,
-			"example.com", "www.example.com", "shop.example.com", "ns1.example.com", "mail.example.com", "no.example.com",
-			"static.test", "www.static.test", "any.wild.static.test", "alias.static.test", "chain.static.test", "old.static.test",
-			"x.old.static.test", "below.static.test", "deep.below.static.test", "x.deep.below.static.test", "long.static.test",
-			"_sip._udp.static.test", "_25._tcp.mail.static.test", "no.static.test", "sub.static.test", "www.sub.static.test"))
-	})
-	t.Run("exemptions", func(t *testing.T) {
-		for i, e := range exemptions() {
-			if !f.used[i] {
-				t.Errorf("nothing needs the exemption of %s %s", e.tool, e.tag)
-			}
-		}
-	})
-	// What finds no fault anywhere would pass all of the above.
-	t.Run("faults are found", func(t *testing.T) {
-		for _, want := range []struct {
-			tag      string
-			findings []finding
+	t.Run("by default", func(t *testing.T) {
+		f.startChildren(t, "")
+		for _, run := range []struct {
+			name, zone string
+			servers    []string
 		}{
-			{"EXTRA_NAME_PARENT", f.zonemaster(t, "broken.test", nil)},
-			{"NO_ADDRESS_FOR_NS_NAME", f.dnsviz(t, "broken.test")},
+			{"sample", "example.com", nil},
+			{"sample undelegated", "example.com", sample},
+			{"static", "static.test", nil},
+			{"static undelegated", "static.test", static},
+			{"zone below", "sub.static.test", nil},
 		} {
-			if !slices.ContainsFunc(want.findings, func(g finding) bool { return g.level == "ERROR" && g.tag == want.tag }) {
-				t.Errorf("no %s for a zone that is delegated wrongly, but %v", want.tag, want.findings)
-			}
+			t.Run("zonemaster "+run.name, func(t *testing.T) { f.judge(t, f.zonemaster(t, run.zone, run.servers)) })
 		}
+		t.Run("dnsviz", func(t *testing.T) { f.judge(t, f.dnsviz(t, false, fieldNames()...)) })
+		// What finds no fault anywhere would pass all of the above.
+		t.Run("faults are found", func(t *testing.T) {
+			wantFinding(t, f.zonemaster(t, "broken.test", nil), "EXTRA_NAME_PARENT")
+			wantFinding(t, f.dnsviz(t, false, "broken.test"), "NO_ADDRESS_FOR_NS_NAME")
+		})
 	})
+	// The cookies that dnsviz sends then are none, a wrong one and a right one, and the first two are to be refused.
+	t.Run("cookies required", func(t *testing.T) {
+		f.startChildren(t, "cookies: {require: true}\n")
+		t.Run("zonemaster", func(t *testing.T) { f.judge(t, f.zonemaster(t, "example.com", nil)) })
+		t.Run("dnsviz", func(t *testing.T) { f.judge(t, f.dnsviz(t, true, "example.com", "www.example.com", "static.test")) })
+	})
+	for i, e := range exemptions() {
+		if !f.used[i] {
+			t.Errorf("nothing needs the exemption of %s %s", e.tool, e.tag)
+		}
+	}
+}
+
+// fieldNames is what dnsviz is to look at: names of all kinds that the zones have.
+func fieldNames() []string {
+	return []string{
+		"example.com", "www.example.com", "shop.example.com", "ns1.example.com", "mail.example.com", "no.example.com",
+		"static.test", "www.static.test", "any.wild.static.test", "alias.static.test", "chain.static.test", "old.static.test",
+		"x.old.static.test", "below.static.test", "deep.below.static.test", "x.deep.below.static.test", "long.static.test",
+		"_sip._udp.static.test", "_25._tcp.mail.static.test", "no.static.test", "sub.static.test", "www.sub.static.test",
+	}
+}
+
+// wantFinding wants an error among findings.
+func wantFinding(t *testing.T, findings []finding, tag string) {
+	t.Helper()
+	if !slices.ContainsFunc(findings, func(g finding) bool { return g.level == "ERROR" && g.tag == tag }) {
+		t.Errorf("no %s for a zone that is delegated wrongly, but %v", tag, findings)
+	}
 }
 
 // field is the servers and the files that tools want.
 type field struct {
-	dir  string
-	used []bool // by exemption
+	dir   string
+	zones string // of the children
+	used  []bool // by exemption
 }
 
-// newField sets the network up, starts the servers and what their targets are.
+// newField sets the network up, starts the parents and the targets.
 func newField(t *testing.T) *field {
 	t.Helper()
 	data, err := filepath.Abs("testdata/field")
@@ -190,8 +201,13 @@ func newField(t *testing.T) *field {
 		}
 	}
 	startField(t, filepath.Join(data, "parent"), port53(fieldParents), "node: parent\n")
-	startField(t, zones, port53(fieldChildren), "node: child\nhealth: {allow: [127.0.0.0/8]}\n")
-	return &field{dir: data, used: make([]bool, len(exemptions()))}
+	return &field{dir: data, zones: zones, used: make([]bool, len(exemptions()))}
+}
+
+// startChildren starts the servers under test, until the test ends.
+func (f *field) startChildren(t *testing.T, settings string) {
+	t.Helper()
+	startField(t, f.zones, port53(fieldChildren), "node: child\nhealth: {allow: [127.0.0.0/8]}\n"+settings)
 }
 
 // fieldNetwork gives the namespace's loopback all addresses, and routes to everywhere: nothing is there, but dnsviz asks nobody
@@ -313,13 +329,18 @@ func (f *field) zonemaster(t *testing.T, zone string, servers []string) (finding
 	return findings
 }
 
-// dnsviz probes names from the root on, with all its queries of EDNS, and has what it got examined.
-func (f *field) dnsviz(t *testing.T, names ...string) []finding {
+// dnsviz probes names from the root on, with all its queries of EDNS, and has what it got examined; with cookies, whether they
+// are insisted on.
+func (f *field) dnsviz(t *testing.T, cookies bool, names ...string) []finding {
 	t.Helper()
+	grok := []string{"grok", "-l", "info"}
+	if cookies {
+		grok = append(grok, "--enforce-cookies")
+	}
 	root := ".:a.root.test=203.0.113.1,a.root.test=[2001:db8:a::1],b.root.test=198.51.100.1,b.root.test=[2001:db8:b::1]"
 	probed := runTool(t, nil, "dnsviz", append([]string{"probe", "-d", "1", "-A", "-a", ".", "-E", "-n", "-x", root, "-t", "2"}, names...)...)
 	var all map[string]any
-	if err := json.Unmarshal(runTool(t, probed, "dnsviz", "grok", "-l", "info"), &all); err != nil {
+	if err := json.Unmarshal(runTool(t, probed, "dnsviz", grok...), &all); err != nil {
 		t.Fatalf("reading what dnsviz says: %v", err)
 	}
 	for _, name := range names {
