@@ -19,16 +19,33 @@ func (z *zoneData) check() {
 		z.checkName(id)
 		z.checkHidden(id, glue)
 		z.sets(id, func(typ uint16, set rrset) bool {
-			switch typ {
-			case dns.TypeNS:
-				z.checkNS(id, set)
-			case dns.TypeMX, dns.TypeSRV:
-				z.checkHosts(typ, set)
-			case dns.TypeCNAME:
-				z.checkCNAME(set)
-			}
+			z.checkHostNames(id, typ, set)
+			z.checkSet(id, typ, set)
 			return true
 		})
+	}
+}
+
+// checkSet checks one RRset for what its type asks.
+func (z *zoneData) checkSet(id uint32, typ uint16, set rrset) {
+	switch typ {
+	case dns.TypeNS:
+		z.checkNS(id, set)
+	case dns.TypeMX:
+		z.checkNullMX(set)
+		z.checkHosts(typ, set)
+	case dns.TypeSRV:
+		z.checkHosts(typ, set)
+	case dns.TypeCNAME:
+		z.checkCNAME(set)
+	case dns.TypeSPF:
+		z.checkSPF(id)
+	case dns.TypeTXT:
+		if len(set) > 1 && z.set(id, dns.TypeSPF) == nil {
+			z.checkSPF(id)
+		}
+	case dns.TypeNSEC3, dns.TypeDS, dns.TypeCDS, dns.TypeCDNSKEY:
+		z.checkSigned(id, typ, set)
 	}
 }
 
@@ -73,6 +90,9 @@ func (z *zoneData) checkName(id uint32) {
 		}
 		return true
 	})
+	if text := innerWildcard(name); text != "" && types != nil {
+		z.warnf(z.place(&z.recs[z.order[z.start[id]]]), "%s", text)
+	}
 	z.checkBeside(id, types)
 	if z.flags[id]&flagSteer != 0 {
 		z.checkSteer(id, types)
@@ -152,8 +172,13 @@ func (z *zoneData) hasAddress(id uint32) bool {
 	return z.flags[id]&flagSteer != 0 || z.set(id, dns.TypeA) != nil || z.set(id, dns.TypeAAAA) != nil
 }
 
-// checkNS checks the hosts of an NS set: no CNAME (RFC 2181 section 10.3), addresses where the zone must have them.
+// checkNS checks the hosts of an NS set: no CNAME (RFC 2181 section 10.3), addresses where the zone must have them. At a cut it
+// is the child that suffers, so that they are warnings.
 func (z *zoneData) checkNS(owner uint32, set rrset) {
+	note := z.errorf
+	if owner != 0 {
+		note = z.warnf
+	}
 	for _, i := range set {
 		r := &z.recs[i]
 		host := folded(target(r.typ, z.data(r)))
@@ -164,14 +189,14 @@ func (z *zoneData) checkNS(owner uint32, set rrset) {
 		switch kind {
 		case hitExact, hitWildcard:
 			if z.flags[id]&flagCNAME != 0 {
-				z.errorf(z.place(r), "%s %s is a CNAME; an NS names a host with addresses", z.describe(r), nameText(host))
+				note(z.place(r), "%s %s is a CNAME; an NS names a host with addresses", z.describe(r), nameText(host))
 			} else if !z.hasAddress(id) {
-				z.noAddress(r, host, z.errorf)
+				z.noAddress(r, host, note)
 			}
 		case hitNothing:
-			z.noAddress(r, host, z.errorf)
+			z.noAddress(r, host, note)
 		case hitDNAME:
-			z.errorf(z.place(r), "%s %s is below the DNAME at %s; an NS names a host with addresses", z.describe(r), nameText(host), nameText(z.tree.name(id)))
+			note(z.place(r), "%s %s is below the DNAME at %s; an NS names a host with addresses", z.describe(r), nameText(host), nameText(z.tree.name(id)))
 		case hitCut:
 			glue := z.tree.find(host)
 			if glue != none && z.hasAddress(glue) || z.partial {
@@ -186,17 +211,22 @@ func (z *zoneData) checkNS(owner uint32, set rrset) {
 	}
 }
 
-// noAddress notes that a record names a host of this zone that has no addresses: an error for name servers, a warning for
-// other hosts.
+// noAddress notes that a record names a host of this zone that has no addresses: an error for the zone's name servers, a warning
+// for other hosts.
 func (z *zoneData) noAddress(r *record, host []byte, note func(at source.Place, format string, a ...any)) {
 	if z.partial {
 		return
 	}
-	hint := ""
-	if doubled := bytes.TrimSuffix(host, z.origin); len(z.origin) > 1 && len(doubled) < len(host) && bytes.HasSuffix(doubled, z.origin[:len(z.origin)-1]) {
-		hint = "; a final dot is missing"
+	note(z.place(r), "%s %s has no A or AAAA record in this zone%s", z.describe(r), nameText(host), z.dotHint(host))
+}
+
+// dotHint says that a final dot is missing if a name ends with the zone's twice.
+func (z *zoneData) dotHint(host []byte) string {
+	doubled, ok := bytes.CutSuffix(host, z.origin)
+	if ok && len(z.origin) > 1 && bytes.HasSuffix(doubled, z.origin[:len(z.origin)-1]) {
+		return "; a final dot is missing"
 	}
-	note(z.place(r), "%s %s has no A or AAAA record in this zone%s", z.describe(r), nameText(host), hint)
+	return ""
 }
 
 // checkHosts checks the hosts of MX and SRV records: they should be no CNAMEs (RFC 2181 section 10.3, RFC 2782), and
@@ -228,6 +258,6 @@ func (z *zoneData) checkCNAME(set rrset) {
 		return
 	}
 	if _, kind := z.lookup(host); kind == hitNothing && z.children == nil {
-		z.warnf(z.place(r), "%s: its target %s does not exist", z.describe(r), nameText(host))
+		z.warnf(z.place(r), "%s: its target %s does not exist%s", z.describe(r), nameText(host), z.dotHint(host))
 	}
 }

@@ -31,6 +31,7 @@ func (all *zones) check() {
 		if z.parent != nil {
 			all.checkChild(z)
 		}
+		all.checkReach(z)
 		for i := range z.recs {
 			switch r := &z.recs[i]; r.typ {
 			case dns.TypeNS:
@@ -90,7 +91,7 @@ func (all *zones) checkHints(z *zoneData, r *record) {
 	hint := ""
 	for _, p := range params {
 		if p.key == svcIPv4Hint || p.key == svcIPv6Hint {
-			hint = dns.SVCBKey(p.key).String()
+			hint = svcKeyText(p.key)
 		}
 	}
 	if hint == "" {

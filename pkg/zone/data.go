@@ -134,7 +134,7 @@ func (z *zoneData) normalize(group []uint32) []uint32 {
 					seen[z.canonical(&z.recs[k])] = struct{}{}
 				}
 			}
-			if r.ttl != first.ttl {
+			if r.ttl != first.ttl && !ownTTL(r.typ) {
 				low := min(r.ttl, first.ttl)
 				z.warnf(z.place(r), "%s has TTL %d, others of its set have %d; all get %d", z.describe(r), r.ttl, first.ttl, low)
 				for _, k := range out[kept:] {
@@ -151,6 +151,9 @@ func (z *zoneData) normalize(group []uint32) []uint32 {
 	}
 	return out
 }
+
+// ownTTL says whether records of a type have the TTL of what they sign and so are no RRset (RFC 4035 section 2.2).
+func ownTTL(typ uint16) bool { return typ == dns.TypeRRSIG || typ == dns.TypeSIG }
 
 // dedupeLinear is the size up to which a set's members are compared one by one; larger sets get a map.
 const dedupeLinear = 8

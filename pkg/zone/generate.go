@@ -26,6 +26,10 @@ func (r *reader) generate(s *scanner, sc *scope) {
 		r.z.errorf(s.place(s.tokens[1]), "%q is no range of at most %d numbers; write start-stop or start-stop/step", s.tokens[1].text, generateMax)
 		return
 	}
+	if !r.generated {
+		r.generated = true
+		r.z.warnf(at, "$GENERATE is in no RFC; servers other than this one and BIND may not read the file")
+	}
 	template := append([]token(nil), s.tokens[2:]...)
 	sub := &scanner{file: s.file, line: at.Line}
 	before := r.z.errors
@@ -39,7 +43,7 @@ func (r *reader) generate(s *scanner, sc *scope) {
 				r.z.errorf(s.place(t), "$GENERATE: %s", problem)
 				return
 			}
-			sub.tokens = append(sub.tokens, token{text: bytes.Clone(text[from:]), line: t.line, col: t.col, spaced: t.spaced})
+			sub.tokens = append(sub.tokens, token{text: bytes.Clone(text[from:]), line: t.line, col: t.col})
 		}
 		if len(sub.tokens[0].text) == 0 {
 			r.z.errorf(s.place(template[0]), "$GENERATE: the owner is empty")

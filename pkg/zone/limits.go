@@ -6,6 +6,7 @@ const (
 	labelMax  = 63  // octets of a label: RFC 1035 section 2.3.4
 	stringMax = 255 // octets of a character-string: RFC 1035 section 3.3
 	ttlMax    = 1<<31 - 1
+	rdataMax  = 1<<16 - 1 // octets of rdata: RFC 1035 section 3.2.1
 	msgMax    = 65535
 )
 

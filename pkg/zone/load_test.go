@@ -128,18 +128,17 @@ func TestMutatedZones(t *testing.T) {
 
 // FuzzLoad loads any text as a zone file, with another that it may include.
 func FuzzLoad(f *testing.F) {
-	files, err := filepath.Glob("testdata/checks/*.txtar")
-	if err != nil {
-		f.Fatal(err)
-	}
 	f.Add(richZone(f), "a A 192.0.2.1\n")
 	f.Add("$INCLUDE other.inc sub\n$INCLUDE other.inc\n", "$INCLUDE example.com.zone\n@ SOA a b 1 2 3 4 5\n")
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
+	for _, c := range checkCases(f) {
+		for _, file := range c.files() {
+			f.Add(string(file.Data), "")
 		}
-		f.Add(string(text), "")
+	}
+	for _, text := range madeZones() {
+		if len(text) < 4096 { // longer ones slow it down
+			f.Add(text, "")
+		}
 	}
 	f.Fuzz(func(t *testing.T, text, included string) {
 		dir := writeZones(t, map[string]string{"example.com.zone": text, "other.inc": included})

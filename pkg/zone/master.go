@@ -26,7 +26,7 @@ type reader struct {
 
 	// TTLs: the $TTL in force (RFC 2308 section 4), else the last one given, else the SOA's MINIMUM.
 	dirTTL, lastTTL, soaTTL ttlState
-	assumed                 bool // a warning about a missing TTL was given
+	assumed, generated      bool // a warning about a missing TTL, about $GENERATE was given
 
 	lastOwner []byte // of the last record, folded, and its id, to save look-ups
 	lastID    uint32
@@ -42,10 +42,9 @@ type ttlState struct {
 // scope is what $ORIGIN and the entries of one file change; an included file has its own and leaves the outer untouched
 // (RFC 1035 section 5.1).
 type scope struct {
-	file       uint16
-	origin     []byte // case kept
-	originText string
-	owner      []byte // of the last entry, folded; nil before the first
+	file   uint16
+	origin []byte // case kept
+	owner  []byte // of the last entry, folded; nil before the first
 }
 
 // readZone reads a zone's file and all that it includes. Findings go to the zone.
@@ -57,7 +56,7 @@ func readZone(root *os.Root, file, text string, origin []byte, h hasher) *zoneDa
 		z.errorf(source.WholeFile(file), "reading the zone: %v", err)
 		return z
 	}
-	r.read(src, file, scope{origin: origin, originText: text})
+	r.read(src, file, scope{origin: origin})
 	return z
 }
 
@@ -138,7 +137,7 @@ func (r *reader) directive(s *scanner, sc *scope) {
 			return
 		}
 		if origin, ok := r.parseName(s, args[0], sc); ok {
-			sc.setOrigin(origin)
+			sc.origin = origin
 		}
 	case "$TTL":
 		if !r.count(at, name, args, 1, 1, "$TTL 1h") {
@@ -162,9 +161,6 @@ func (r *reader) directive(s *scanner, sc *scope) {
 	}
 }
 
-// setOrigin changes the origin.
-func (sc *scope) setOrigin(origin []byte) { sc.origin, sc.originText = origin, nameText(origin) }
-
 // count checks how many arguments a directive has.
 func (r *reader) count(at source.Place, name string, args []token, low, high int, like string) bool {
 	if len(args) >= low && len(args) <= high {
@@ -183,7 +179,7 @@ func (r *reader) include(s *scanner, args []token, sc scope) {
 		if !ok {
 			return
 		}
-		sc.setOrigin(origin)
+		sc.origin = origin
 	}
 	name := path.Join(path.Dir(s.file), strings.Trim(string(args[0].text), `"`))
 	if strings.HasPrefix(string(args[0].text), "/") {
@@ -237,7 +233,7 @@ func (r *reader) parseTTL(s *scanner, t token) (uint32, bool) {
 
 // ttlValue reads a TTL. It must begin with a digit.
 func ttlValue(text []byte) (uint32, bool) {
-	total, num, digits := uint64(0), uint64(0), 0
+	total, num, digits, units := uint64(0), uint64(0), 0, false
 	for _, c := range text {
 		unit := uint64(0)
 		switch c | 0x20 {
@@ -266,10 +262,13 @@ func ttlValue(text []byte) (uint32, bool) {
 			return 0, false
 		}
 		total += num * unit
-		num, digits = 0, 0
+		num, digits, units = 0, 0, true
 		if total > math.MaxUint32 {
 			return 0, false
 		}
+	}
+	if digits > 0 && units { // 1h30: of minutes, or of seconds?
+		return 0, false
 	}
 	total += num
 	return uint32(total), len(text) > 0 && isDigit(text[0]) && total <= math.MaxUint32
@@ -410,24 +409,24 @@ func (r *reader) data(s *scanner, sc *scope, typ uint16, fields []token) ([]byte
 	if typ == typeSTEER {
 		return r.steer(s, fields)
 	}
-	if i, text := checkTokens(typ, args); i >= 0 {
-		r.z.errorf(s.place(args[i]), "%s %s: %s: %s", nameText(sc.owner), fields[0].text, quote(args[i].text), text)
-		return nil, false
-	}
-	data, err := r.rd.parse(fields[0].text, args, sc.originText)
+	data, err := r.rd.parse(typ, args, sc.origin)
 	if err != nil {
-		at := fields[0]
-		if err.token >= 0 && len(args) > 0 {
-			at = args[min(err.token, len(args)-1)]
-		}
-		r.z.errorf(s.place(at), "%s", explainRdata(nameText(sc.owner), fields, err))
+		r.z.errorf(s.place(rdataToken(fields, err)), "%s", explainRdata(nameText(sc.owner), fields, err))
 		return nil, false
 	}
-	if problem := checkRdata(typ, args, data); problem != "" {
-		r.z.errorf(s.place(fields[0]), "%s %s: %s", nameText(sc.owner), fields[0].text, problem)
-		return nil, false
+	for i := range r.rd.warnings {
+		odd := &r.rd.warnings[i]
+		r.z.warnf(s.place(rdataToken(fields, odd)), "%s %s: %s", nameText(sc.owner), fields[0].text, odd.text)
 	}
 	return data, true
+}
+
+// rdataToken gives the token where an error of rdata shows: its argument, the last one if it is missing behind it, or the type.
+func rdataToken(fields []token, err *rdataError) token {
+	if err.token < 0 {
+		return fields[0]
+	}
+	return fields[min(1+err.token, len(fields)-1)]
 }
 
 // steer reads STEER's rdata, the name of a policy.

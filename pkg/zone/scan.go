@@ -6,9 +6,6 @@ import "geodns/internal/source"
 type token struct {
 	text      []byte
 	line, col int
-	// spaced says that white space stands before it. Two tokens without any between them are one to the parser, as in
-	// key="value".
-	spaced bool
 }
 
 // scanner splits a master file into entries (RFC 1035 section 5.1): what stands on one line, or on several inside
@@ -45,25 +42,23 @@ func (sc *scanner) here() source.Place {
 // how and where, and scanning goes on with the next line.
 func (sc *scanner) next() bool {
 	sc.tokens, sc.blank, sc.problem = sc.tokens[:0], false, ""
-	depth, spaced := 0, false
+	depth := 0
 	var open source.Place
 	for sc.pos < len(sc.src) {
 		switch c := sc.src[sc.pos]; c {
 		case '\n':
 			sc.newline()
 			if depth > 0 {
-				spaced = true
 				continue
 			}
 			if len(sc.tokens) > 0 {
 				return true
 			}
-			sc.blank, spaced = false, false
+			sc.blank = false
 		case ' ', '\t', '\r':
 			if len(sc.tokens) == 0 && depth == 0 {
 				sc.blank = true
 			}
-			spaced = true
 			sc.pos++
 		case ';':
 			sc.skipLine()
@@ -72,19 +67,16 @@ func (sc *scanner) next() bool {
 				open = sc.here()
 			}
 			depth++
-			spaced = true
 			sc.pos++
 		case ')':
 			if depth--; depth < 0 {
 				return sc.fail(sc.here(), `")" without a "(" before it`)
 			}
-			spaced = true
 			sc.pos++
 		default:
-			if !sc.token(spaced) {
+			if !sc.token() {
 				return true
 			}
-			spaced = false
 		}
 	}
 	if depth > 0 {
@@ -116,7 +108,7 @@ func (sc *scanner) fail(at source.Place, problem string) bool {
 }
 
 // token takes the token at pos. It is false if the token is broken.
-func (sc *scanner) token(spaced bool) bool {
+func (sc *scanner) token() bool {
 	start, at := sc.pos, sc.here()
 	quoted := false
 	for ; sc.pos < len(sc.src); sc.pos++ {
@@ -141,7 +133,7 @@ func (sc *scanner) token(spaced bool) bool {
 			if quoted { // only '\r' comes here quoted
 				continue
 			}
-			sc.add(start, at, spaced)
+			sc.add(start, at)
 			return true
 		case c < ' ':
 			sc.fail(sc.here(), "a control character; write it as a backslash and three digits")
@@ -152,11 +144,11 @@ func (sc *scanner) token(spaced bool) bool {
 		sc.fail(at, `the quoted text does not end on its line: a '"' is missing`)
 		return false
 	}
-	sc.add(start, at, spaced)
+	sc.add(start, at)
 	return true
 }
 
 // add keeps src[start:pos] as the entry's next token.
-func (sc *scanner) add(start int, at source.Place, spaced bool) {
-	sc.tokens = append(sc.tokens, token{text: sc.src[start:sc.pos], line: at.Line, col: at.Col, spaced: spaced || len(sc.tokens) == 0})
+func (sc *scanner) add(start int, at source.Place) {
+	sc.tokens = append(sc.tokens, token{text: sc.src[start:sc.pos], line: at.Line, col: at.Col})
 }

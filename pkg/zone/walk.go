@@ -62,8 +62,12 @@ func (w *walk) follow(msg, qname []byte, hash uint64, rec uint32, kind matchKind
 	if s.links(rec, kind, qtype) {
 		return msg // chainMax
 	}
-	if qtype == dns.TypeDS && kind == matchName && s.flags(rec)&recAboveDS != 0 {
+	switch {
+	case kind != matchName:
+	case qtype == dns.TypeDS && s.flags(rec)&recAboveDS != 0:
 		return w.negative(msg) // the answer stays within the zone
+	case qtype == dns.TypeDNAME && slices.Contains(w.dnames[:w.n], rec):
+		return msg // it is there already
 	}
 	msg = w.finish(msg, rec, kind, qtype, false)
 	if firstLink && w.reply.Kind == Steered {
