@@ -279,7 +279,7 @@ func TestTCPShutdown(t *testing.T) {
 				}
 			})
 		}
-		poll(t, "queries", func() bool { return s.Stats().Kinds[server.Static] > 5000 })
+		poll(t, "queries of all", func() bool { return s.Stats().TCP.Accepted == 8 && s.Stats().Kinds[server.Static] > 5000 })
 		stop()
 		clients.Wait()
 		if got := s.Stats().TCP; got != (server.TCPStats{Accepted: 8}) {
