@@ -56,6 +56,7 @@ const packages = `
 const modules = `
 	github.com/miekg/dns < pkg/zone, pkg/server, pkg/health, internal/dnstest;
 	github.com/cespare/xxhash/v2 < pkg/steering;
+	github.com/dchest/siphash < pkg/server;
 	github.com/oschwald/maxminddb-golang/v2, github.com/oschwald/geoip2-golang/v2 < pkg/geo;
 	go.yaml.in/yaml/v3 < internal/source;
 	golang.org/x/sys < pkg/server;

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"net/netip"
 
 	"geodns/pkg/dnswire"
@@ -14,6 +15,9 @@ const (
 	versionServer = "\x07version\x06server\x00"
 	versionBind   = "\x07version\x04bind\x00"
 )
+
+// ownNames is what the names end in that Config.Chaos is asked for.
+const ownNames = "\x06geodns\x00"
 
 // txtStringMax is the octets of one string of a TXT record (RFC 1035 section 3.3.14).
 const txtStringMax = 255
@@ -57,7 +61,7 @@ func (r *responder) mayAsk(source netip.Addr) bool {
 // chaosByFunc asks Config.Chaos; a record for each string, so that each is a line of its own in what people read.
 func (r *responder) chaosByFunc(w *World, p *packet, msg []byte, reply *zone.Reply) ([]byte, Kind) {
 	source := p.source.Addr()
-	if !r.mayAsk(source) {
+	if !bytes.HasSuffix(r.q.Name[:r.q.NameLen], []byte(ownNames)) || !r.mayAsk(source) {
 		return msg, Refused
 	}
 	if !r.verified {

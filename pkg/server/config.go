@@ -73,7 +73,7 @@ type Config struct {
 	UDPPayload int
 	// TCP bounds connections; zero fields are the defaults above.
 	TCP TCPConfig
-	// Chaos answers the TXT questions of class CH that the server does not know itself; nil refuses them. It is called
+	// Chaos answers the TXT questions of class CH for names that end in `geodns`; nil refuses them. It is called
 	// on a worker, for sources within ChaosAllow alone, and over UDP only for those with a server cookie, so that none is
 	// forged: without one the answer is TC. The strings of the answer are cut at 255 octets; ok false is REFUSED.
 	Chaos      func(w *World, q *dnswire.Query, source netip.Addr) (txt []string, ok bool)

@@ -250,12 +250,12 @@ func (r *responder) lookUp(v *view, p *packet, msg []byte, hash uint64, reply *z
 		r.explain(dnswire.EDENotAuthoritative, "no zone here has this name")
 		return msg, Refused, 0
 	}
-	if v.ecsOff && q.ECS.Present && v.zones[reply.Zone].ecsOff {
+	if v.ecsOff && q.ECS.Present && v.answering(reply.Zone, q).ecsOff {
 		q.ECS.Present, r.opt.ECS = false, nil
 		msg, *reply = w.set.AnswerHashed(start, q.Name[:q.NameLen], q.Labels, hash, q.Type, r.room(), false)
 	}
 	if q.ZoneVersion {
-		z := v.versionOf(reply.Zone, q)
+		z := v.answering(reply.Zone, q)
 		r.opt.ZoneLabels, r.opt.ZoneSerial = z.labels, z.serial
 	}
 	kind, scope := Steered, uint8(0)

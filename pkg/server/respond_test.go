@@ -305,9 +305,9 @@ func TestChaosFunc(t *testing.T) {
 			switch {
 			case source != clientEU:
 				t.Errorf("asked for %s", source)
-			case q.Type == dnswire.TypeTXT && string(q.Name[:q.NameLen]) == "\x04long\x00":
+			case q.Type == dnswire.TypeTXT && string(q.Name[:q.NameLen]) == "\x04long\x06geodns\x00":
 				return slices.Repeat([]string{long}, 400), true
-			case string(q.Name[:q.NameLen]) == "\x04none\x00":
+			case string(q.Name[:q.NameLen]) == "\x04none\x06geodns\x00":
 				return nil, false
 			}
 			return []string{"one", long}, true
@@ -331,8 +331,9 @@ func TestChaosFunc(t *testing.T) {
 		},
 		{"a source that may be forged", q, server.UDP, clientEU, "NOERROR aa qr tc\n? www.explain.geodns. TXT"},
 		{"another client", q, server.TCP, clientUS, "REFUSED qr\n? www.explain.geodns. TXT"},
-		{"too much", ask(t, "long.", dns.TypeTXT, chaosClass), server.TCP, clientEU, "NOERROR aa qr tc\n? long. TXT"},
-		{"nothing", ask(t, "none.", dns.TypeTXT, chaosClass), server.TCP, clientEU, "REFUSED qr\n? none. TXT"},
+		{"too much", ask(t, "long.geodns.", dns.TypeTXT, chaosClass), server.TCP, clientEU, "NOERROR aa qr tc\n? long.geodns. TXT"},
+		{"another name", ask(t, "authors.bind.", dns.TypeTXT, chaosClass), server.UDP, clientEU, "REFUSED qr\n? authors.bind. TXT"},
+		{"nothing", ask(t, "none.geodns.", dns.TypeTXT, chaosClass), server.TCP, clientEU, "REFUSED qr\n? none.geodns. TXT"},
 		{"no identity", ask(t, "id.server.", dns.TypeTXT, chaosClass), server.TCP, clientEU, "REFUSED qr\n? id.server. TXT"},
 	} {
 		if got := text(t, r.Answer(c.transport, c.source, c.query, dnswire.MessageMax)); got != c.want {

@@ -77,8 +77,8 @@ func above(name string) (string, bool) {
 	return ".", true
 }
 
-// versionOf is the zone whose version an answer carries: the one that answered, so for DS at an apex the one above.
-func (v *view) versionOf(number uint32, q *dnswire.Query) *zoneView {
+// answering is the zone that an answer is of: the one that has the name, but for DS at an apex the one above.
+func (v *view) answering(number uint32, q *dnswire.Query) *zoneView {
 	z := &v.zones[number]
 	if q.Type == dnswire.TypeDS && q.Labels == int(z.labels) && z.parent >= 0 {
 		return &v.zones[z.parent]
