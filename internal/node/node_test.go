@@ -184,6 +184,7 @@ const zoneText = `$TTL 300
 @    IN SOA ns1 hostmaster 1 7200 1800 259200 300
      IN NS  ns1
 ns1  IN A   127.0.0.1
+     IN AAAA ::1
 www  60 IN STEER www
 `
 
@@ -279,9 +280,9 @@ func TestRestart(t *testing.T) {
 // TestRefusedLoad shows that a bad file changes nothing, and says where it is bad.
 func TestRefusedLoad(t *testing.T) {
 	for name, c := range map[string]struct{ file, text, want string }{
-		"zone":           {"example.com.zone", zoneText + "bad IN A 1.2.3\n", "example.com.zone:6:"},
+		"zone":           {"example.com.zone", zoneText + "bad IN A 1.2.3\n", "example.com.zone:7:"},
 		"policy":         {"www.yaml", "policies: [{name: www}]\n", "www.yaml:1:"},
-		"unknown policy": {"example.com.zone", zoneText + "x IN STEER wwww\n", `example.com.zone:6:`},
+		"unknown policy": {"example.com.zone", zoneText + "x IN STEER wwww\n", `example.com.zone:7:`},
 		"no zone's name": {"a..b.zone", zoneText, "a..b.zone:1:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -382,7 +383,7 @@ func TestUnknownPolicy(t *testing.T) {
 			write(t, cfg.Zones, map[string]string{"p.yaml": files})
 		}
 		fs := node.Check(cfg)
-		if i := slices.IndexFunc(fs, func(f source.Finding) bool { return f.Message == want }); i < 0 || fs.Errors() != 1 || fs[i].Line != 5 {
+		if i := slices.IndexFunc(fs, func(f source.Finding) bool { return f.Message == want }); i < 0 || fs.Errors() != 1 || fs[i].Line != 6 {
 			t.Errorf("%q: %v, want %s", files, fs, want)
 		}
 	}
