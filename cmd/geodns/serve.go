@@ -21,8 +21,8 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the server",
 		Long: `Run the server until it is interrupted. Without a file it serves ./zones on 127.0.0.1:5300, with the built-in continent
-database, and its API on 127.0.0.1:8053. Changed zones, policies and databases are loaded by themselves; SIGHUP and
-"geodns reload" load at once. The server's own file is read at the start only.`,
+database, and its API on 127.0.0.1:8053. Changed zones, policies, databases and cookie secrets are loaded by themselves; SIGHUP
+and "geodns reload" load at once. The server's own file is read at the start only.`,
 		Args: arguments(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd) },
 	}

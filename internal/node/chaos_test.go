@@ -125,9 +125,9 @@ func TestChaosAllowed(t *testing.T) {
 		t.Errorf("over UDP without a cookie: %q", lines)
 	}
 	for _, allow := range [][]netip.Prefix{{}, {netip.MustParsePrefix("192.0.2.0/24")}} {
-		cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})
+		cfg = config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})
 		cfg.ExplainAllow = allow
-		n, _ := run(t, cfg)
+		n, _ = run(t, cfg)
 		for _, network := range []string{"udp", "tcp"} {
 			if lines, r := chaos(t, n, network, "status.geodns.", ""); r.Rcode != dns.RcodeRefused || len(lines) > 0 {
 				t.Errorf("%v, %s: %s, %q", allow, network, dns.RcodeToString[r.Rcode], lines)
@@ -168,7 +168,7 @@ func question(t testing.TB, name, subnet string) *dnswire.Query {
 }
 
 // loopback is a source that may ask.
-var loopback = netip.MustParseAddr("127.0.0.1") //nolint:gochecknoglobals // a constant
+var loopback = netip.MustParseAddr("127.0.0.1")
 
 // TestChaosWorld shows that a question is explained by the world that it met, also when that has just been replaced.
 func TestChaosWorld(t *testing.T) {
@@ -214,7 +214,7 @@ func TestChaosFault(t *testing.T) {
 	if !ok || len(lines) != 1 || !strings.Contains(lines[0], "a fault of this program") || n.Faults() != 1 || log.count("nil pointer") != 1 {
 		t.Errorf("%q, %d faults, log %s", lines, n.Faults(), log.text.String())
 	}
-	if lines, _ := chaos(t, n, "tcp", "status.geodns.", ""); !strings.HasPrefix(lines[len(lines)-1], "faults    1 ") {
+	if lines, _ = chaos(t, n, "tcp", "status.geodns.", ""); !strings.HasPrefix(lines[len(lines)-1], "faults    1 ") {
 		t.Errorf("the status ends in %q", lines[len(lines)-1])
 	}
 	release := n.HoldAsking()
@@ -222,6 +222,12 @@ func TestChaosFault(t *testing.T) {
 	release()
 	if !ok || len(lines) != 1 || !strings.HasPrefix(lines[0], "busy: ") {
 		t.Errorf("with no room for an answer: %q", lines)
+	}
+	release = n.HoldStatus()
+	lines, ok = n.Chaos(n.World(), question(t, "status.geodns.", ""), loopback)
+	release()
+	if !ok || len(lines) != 1 || !strings.HasPrefix(lines[0], "this takes longer than ") {
+		t.Errorf("an answer that is stuck: %q", lines)
 	}
 }
 

@@ -128,8 +128,8 @@ func TestOwnSecretKept(t *testing.T) {
 	spoilt := func(name string, spoil func() error) {
 		t.Helper()
 		before := node.NewKeeper(path, logger).Secrets()
-		if err := spoil(); err != nil {
-			t.Fatal(err)
+		if spoilErr := spoil(); spoilErr != nil {
+			t.Fatal(spoilErr)
 		}
 		warned := log.count("cannot be used")
 		got := node.NewKeeper(path, logger).Secrets()
@@ -141,11 +141,14 @@ func TestOwnSecretKept(t *testing.T) {
 		}
 	}
 	spoilt("flipped bit", func() error {
-		data, err := os.ReadFile(path)
+		data, readErr := os.ReadFile(path)
+		if readErr != nil {
+			return readErr
+		}
 		data[len(data)-5] ^= 1
-		return errorsOr(err, os.WriteFile(path, data, 0o600))
+		return os.WriteFile(path, data, 0o600)
 	})
-	if _, err := os.Stat(path + ".corrupt"); err != nil {
+	if _, err = os.Stat(path + ".corrupt"); err != nil {
 		t.Errorf("the spoilt file is not set aside: %v", err)
 	}
 	for name, text := range map[string]string{
@@ -166,15 +169,6 @@ func TestOwnSecretKept(t *testing.T) {
 	if err := json.Unmarshal(text, &kept); err != nil || strings.Contains(log.text.String(), kept.Secret[:8]) {
 		t.Errorf("the secret shows in the log, or is not kept: %v", err)
 	}
-}
-
-func errorsOr(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // TestOwnSecretUnkept shows that a state folder that takes nothing costs no more than a warning.

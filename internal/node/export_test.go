@@ -137,3 +137,9 @@ func (n *Node) Explained(q policy.Question) (*policy.Explanation, error) {
 
 // CurrentLoad is what is served, for a test to hold on to as a worker of its world would.
 func (n *Node) CurrentLoad() any { return n.currentLoad() }
+
+// HoldStatus keeps the status from being made, until the func is called.
+func (n *Node) HoldStatus() func() {
+	n.mu.Lock()
+	return n.mu.Unlock
+}
