@@ -194,9 +194,9 @@ func (n *Node) explainLines(w *server.World, ask *chaosQuestion) []string {
 			"ask _aaaa.NAME.explain.geodns for another type than A",
 		}
 	}
-	q := policy.Question{Name: ask.name, Type: ask.qtype, Client: ask.client, Random: rand.Uint64()}
+	q := policy.Question{Name: ask.name, Type: ask.qtype, Client: ask.client, ECS: ask.ecs, Random: rand.Uint64()}
 	if l := n.loadOf(w); l != nil && n.cfg.ignoresECS(l, ask.name) {
-		q.Client = netip.PrefixFrom(ask.source, ask.source.BitLen()) // as for the query that it is asked about
+		q.Client, q.ECS = netip.PrefixFrom(ask.source, ask.source.BitLen()), false // as for the query that it is asked about
 	}
 	e, err := n.explainWorld(w, q)
 	if err != nil {
@@ -217,7 +217,8 @@ func (n *Node) explainWorld(w *server.World, q policy.Question) (*policy.Explana
 // explain answers a question by a load and states. Of a zone that ignores ECS the subnet is taken for a client that asks by itself.
 func (c *Config) explain(l *loaded, states *steering.States, q policy.Question) (*policy.Explanation, error) {
 	off := c.ignoresECS(l, q.Name)
-	if off && !q.Client.IsSingleIP() {
+	if off {
+		q.ECS = false
 		q.Client = netip.PrefixFrom(q.Client.Masked().Addr(), q.Client.Addr().BitLen())
 	}
 	e, err := policy.Explain(l.scene(states), q)

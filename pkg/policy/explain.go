@@ -16,6 +16,7 @@ type Question struct {
 	Name   string       // a domain name, relative or absolute: both are taken as absolute
 	Type   string       // "A", "AAAA", ...; "" is A
 	Client netip.Prefix // a whole address: the query's own source; shorter: ECS with that SOURCE
+	ECS    bool         // Client is ECS also where it is a whole address
 	Random uint64       // the key of weighted draws
 }
 
@@ -37,6 +38,9 @@ type Explanation struct {
 	Kind   string `json:"kind"` // steered, static, outside
 	Rcode  string `json:"rcode"`
 	Note   string `json:"note,omitempty"`
+	Zone   string `json:"zone,omitempty"` // the one that answers, its serial and file
+	// RRsets are what a static answer is made of, a line each: the section, the owner, TTL, type and number of records.
+	RRsets []string `json:"rrsets,omitempty"`
 
 	Policy    string   `json:"policy,omitempty"`
 	PolicyAt  string   `json:"policy_at,omitempty"`
@@ -103,7 +107,7 @@ func Explain(s Scene, q Question) (*Explanation, error) {
 	client := steering.ClientFrom(q.Client)
 	e := &Explanation{
 		Name: strings.TrimSuffix(q.Name, ".") + ".", Type: strings.ToUpper(q.Type), Client: client.Prefix().String(),
-		ECS: !client.Prefix().IsSingleIP(), Rcode: "NOERROR",
+		ECS: q.ECS || !client.Prefix().IsSingleIP(), Rcode: "NOERROR",
 	}
 	if e.Type == "" {
 		e.Type = "A"
@@ -116,8 +120,8 @@ func Explain(s Scene, q Question) (*Explanation, error) {
 		e.Kind, e.Rcode, e.Note = "outside", "REFUSED", "no zone of ours holds this name"
 		return e, nil
 	case zone.Answered:
-		e.Kind, e.Rcode = "static", rcodeName(reply.Rcode)
-		e.Note = fmt.Sprintf("from the zone file: %d answer, %d authority, %d additional records; the scope of a static answer is 0", reply.AN, reply.NS, reply.AR)
+		e.Kind, e.Rcode, e.Zone = "static", rcodeName(reply.Rcode), zoneText(s.Zones, &reply)
+		e.static(msg, 12+len(name)+4, &reply)
 		if e.ECS {
 			msg = msg[:12+len(name)+4]
 			if msg, reply = s.Zones.Answer(msg, name, labels, qtype, messageMax, false); reply.Kind == zone.Steered {
@@ -127,7 +131,7 @@ func Explain(s Scene, q Question) (*Explanation, error) {
 		return e, nil
 	case zone.Steered:
 	}
-	e.Kind, e.owner = "steered", e.Name
+	e.Kind, e.owner, e.Zone = "steered", e.Name, zoneText(s.Zones, &reply)
 	if reply.AN > 0 {
 		e.owner = nameAt(msg, int(reply.Owner))
 		e.Note = fmt.Sprintf("reached over %d CNAME or DNAME records", reply.AN)
