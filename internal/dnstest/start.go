@@ -14,25 +14,22 @@ import (
 // peerIdentity is what every peer calls itself: as id.server, and in the NSID option.
 const peerIdentity = "peer"
 
+// CookieSecret is what every peer makes its server cookies with that lets one be set (RFC 9018; gdnsd makes its own kind), in hex.
+const CookieSecret = "e5e973e5a6b2a43f48e7dc849e37bfcf"
+
 // Every peer is set up alike: one worker, no rate limit, no transfers, no additional records but those that are needed, and
 // all that its version knows of cookies, NSID and client subnet. Its zone files come by origin, in any order.
 
 // StartNSD starts NSD with zone files by origin, and stops it when the test ends.
 func StartNSD(t testing.TB, zones map[string]string) *Peer {
 	t.Helper()
-	return startNSD(t, zones, "")
-}
-
-// startNSD is StartNSD with more lines of its server section.
-func startNSD(t testing.TB, zones map[string]string, more string) *Peer {
-	t.Helper()
 	program, dir, port := NeedPeer(t, "nsd"), t.TempDir(), freePort(t)
 	var conf strings.Builder
 	fmt.Fprintf(&conf, "server:\n  ip-address: 127.0.0.1@%d\n  server-count: 1\n  zonesdir: %q\n  zonelistfile: %q\n  xfrdfile: %q\n  xfrdir: %q\n"+
 		"  pidfile: %q\n  username: \"\"\n  database: \"\"\n  minimal-responses: yes\n  rrl-ratelimit: 0\n  round-robin: no\n"+
-		"  identity: %s\n  version: %s\n  nsid: ascii_%s\n  answer-cookie: yes\n  cookie-secret-file: %q\n%s"+
+		"  identity: %s\n  version: %s\n  nsid: ascii_%s\n  answer-cookie: yes\n  cookie-secret: %s\n  cookie-secret-file: %q\n"+
 		"remote-control:\n  control-enable: no\n",
-		port, dir, dir+"/zone.list", dir+"/xfrd.state", dir, dir+"/nsd.pid", peerIdentity, peerIdentity, peerIdentity, dir+"/cookies", more)
+		port, dir, dir+"/zone.list", dir+"/xfrd.state", dir, dir+"/nsd.pid", peerIdentity, peerIdentity, peerIdentity, CookieSecret, dir+"/cookies")
 	for _, origin := range slices.Sorted(maps.Keys(zones)) {
 		fmt.Fprintf(&conf, "zone:\n  name: %q\n  zonefile: %q\n", origin, zones[origin])
 	}
@@ -51,9 +48,9 @@ func StartKnot(t testing.TB, zones map[string]string) *Peer {
 	var conf strings.Builder
 	fmt.Fprintf(&conf, "server:\n  rundir: %q\n  listen: 127.0.0.1@%d\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n"+
 		"  identity: %q\n  version: %q\n  nsid: %q\n  edns-client-subnet: on\n"+
-		"log:\n  - target: stderr\n    any: warning\ndatabase:\n  storage: %q\nmod-cookies:\n  - id: default\n"+
+		"log:\n  - target: stderr\n    any: warning\ndatabase:\n  storage: %q\nmod-cookies:\n  - id: default\n    secret: 0x%s\n"+
 		"template:\n  - id: default\n    storage: %q\n    zonefile-sync: -1\n    zonefile-load: whole\n    journal-content: none\n    semantic-checks: off\n"+
-		"    global-module: mod-cookies/default\nzone:\n", dir, port, peerIdentity, peerIdentity, peerIdentity, dir, dir)
+		"    global-module: mod-cookies/default\nzone:\n", dir, port, peerIdentity, peerIdentity, peerIdentity, dir, CookieSecret, dir)
 	for _, origin := range slices.Sorted(maps.Keys(zones)) {
 		fmt.Fprintf(&conf, "  - domain: %q\n    file: %q\n", origin, zones[origin])
 	}
@@ -68,12 +65,6 @@ func StartKnot(t testing.TB, zones map[string]string) *Peer {
 // it must to serve it.
 func StartBIND(t testing.TB, zones map[string]string) *Peer {
 	t.Helper()
-	return startBIND(t, zones, "")
-}
-
-// startBIND is StartBIND with more options.
-func startBIND(t testing.TB, zones map[string]string, more string) *Peer {
-	t.Helper()
 	dir, port := t.TempDir(), freePort(t)
 	// Where AppArmor is in force, Debian's profile for /usr/sbin/named keeps it from reading a test's folder.
 	program := copyProgram(t, NeedPeer(t, "named"), dir)
@@ -82,7 +73,8 @@ func startBIND(t testing.TB, zones map[string]string, more string) *Peer {
 		"  lock-file none;\n  recursion no;\n  minimal-responses yes;\n  dnssec-validation no;\n  notify no;\n  empty-zones-enable no;\n"+
 		"  allow-transfer { none; };\n  check-names primary ignore;\n  check-integrity no;\n  check-wildcard no;\n  check-mx ignore;\n"+
 		"  check-sibling no;\n  check-spf ignore;\n  check-dup-records ignore;\n  check-mx-cname ignore;\n  check-srv-cname ignore;\n"+
-		"  server-id %q;\n  hostname %q;\n  version %q;\n  answer-cookie yes;\n%s};\ncontrols { };\n", dir, port, peerIdentity, peerIdentity, peerIdentity, more)
+		"  server-id %q;\n  hostname %q;\n  version %q;\n  answer-cookie yes;\n  cookie-secret \"%s\";\n};\ncontrols { };\n", dir, port, peerIdentity, peerIdentity, peerIdentity,
+		CookieSecret)
 	for _, origin := range slices.Sorted(maps.Keys(zones)) {
 		fmt.Fprintf(&conf, "zone %q { type primary; file %q; };\n", origin, zones[origin])
 	}
@@ -135,8 +127,8 @@ func StartPowerDNS(t testing.TB, zones map[string]string) *Peer {
 	conf := fmt.Sprintf("launch=bind\nbind-config=%s/named.conf\nbind-check-interval=0\nlocal-address=127.0.0.1\nlocal-port=%d\n"+
 		"socket-dir=%s\nwrite-pid=no\nreceiver-threads=1\ndistributor-threads=1\nwebserver=no\napi=no\nloglevel=4\nsecurity-poll-suffix=\n"+
 		"cache-ttl=0\nquery-cache-ttl=0\nnegquery-cache-ttl=0\ndisable-axfr=yes\nallow-axfr-ips=\n8bit-dns=yes\ndname-processing=yes\n"+
-		"edns-subnet-processing=yes\nedns-cookie-secret=00112233445566778899aabbccddeeff\nserver-id=%s\nversion-string=%s\n",
-		dir, port, dir, peerIdentity, peerIdentity)
+		"edns-subnet-processing=yes\nedns-cookie-secret=%s\nserver-id=%s\nversion-string=%s\n",
+		dir, port, dir, CookieSecret, peerIdentity, peerIdentity)
 	return startPeer(t, setup{
 		name: "pdns_server", program: program, version: []string{"--version"}, dir: dir, port: port, conf: conf, file: filepath.Join(dir, "pdns.conf"),
 		args: []string{"--config-dir=" + dir, "--daemon=no", "--guardian=no", "--disable-syslog"},
