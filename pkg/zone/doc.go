@@ -10,7 +10,7 @@
 // same bytes, whatever the hash seed.
 //
 // Limits are the constants in limits.go. Master files are parsed entry by entry: a small scanner finds entries and
-// their places, miekg/dns reads the rdata of each.
+// their places, and rdsyntax.go says what the fields of each type are.
 //
 // The server calls Answer for each query; internal/node calls Load at start and at each reload.
 package zone

@@ -30,7 +30,7 @@ func (r *reader) generate(s *scanner, sc *scope) {
 		r.generated = true
 		r.z.warnf(at, "$GENERATE is in no RFC; servers other than this one and BIND may not read the file")
 	}
-	template := append([]token(nil), s.tokens[2:]...)
+	template := requote(append([]token(nil), s.tokens[2:]...))
 	sub := &scanner{file: s.file, line: at.Line}
 	before := r.z.errors
 	var text []byte
@@ -51,6 +51,28 @@ func (r *reader) generate(s *scanner, sc *scope) {
 		}
 		r.entry(sub, sc)
 	}
+}
+
+// requote takes the quotes off rdata that is one quoted token, and splits what was in them: BIND reads one token and looks into it
+// for the fields, so that its users write MX "10 host-$".
+func requote(template []token) []token {
+	last := template[len(template)-1]
+	_, isType := typeByText(template[len(template)-2].text)
+	text, opens := bytes.CutPrefix(last.text, []byte{'"'})
+	text, closes := bytes.CutSuffix(text, []byte{'"'})
+	text = bytes.ReplaceAll(text, []byte(`\"`), []byte{0})
+	if !isType || !opens || !closes || bytes.IndexByte(text, '"') >= 0 {
+		return template
+	}
+	inner := newScanner("", bytes.ReplaceAll(text, []byte{0}, []byte{'"'}))
+	if !inner.next() || inner.problem != "" {
+		return template
+	}
+	template = template[:len(template)-1]
+	for _, t := range inner.tokens {
+		template = append(template, token{text: t.text, line: last.line, col: last.col})
+	}
+	return template
 }
 
 // parseSteps reads start-stop[/step].

@@ -45,6 +45,7 @@ type scope struct {
 	file   uint16
 	origin []byte // case kept
 	owner  []byte // of the last entry, folded; nil before the first
+	moved  bool   // the origin changed since
 }
 
 // readZone reads a zone's file and all that it includes. Findings go to the zone.
@@ -107,14 +108,29 @@ func (r *reader) read(src []byte, file string, sc scope) {
 	r.z.files = append(r.z.files, file)
 	r.open = append(r.open, file)
 	defer func() { r.open = r.open[:len(r.open)-1] }()
-	if bytes.HasPrefix(src, []byte("\xef\xbb\xbf")) {
+	switch {
+	case bytes.HasPrefix(src, []byte("\xef\xbb\xbf")):
 		r.z.errorf(source.WholeFile(file), "the file begins with a byte order mark; save it without one")
 		return
+	case bytes.HasPrefix(src, []byte("\xff\xfe")), bytes.HasPrefix(src, []byte("\xfe\xff")):
+		r.z.errorf(source.WholeFile(file), "the file is UTF-16; save it as ASCII or UTF-8")
+		return
+	}
+	if len(src) > 0 && bytes.IndexByte(src, '\n') < 0 {
+		src = bytes.ReplaceAll(src, []byte{'\r'}, []byte{'\n'}) // as some old systems end lines
 	}
 	s := newScanner(file, src)
+	defer func() {
+		if n := len(src); n > 0 && src[n-1] != '\n' {
+			r.z.warnf(s.here(), "the file does not end with a newline; is the end missing?")
+		}
+	}()
 	for s.next() {
 		if r.z.errors >= findingsMax {
 			return
+		}
+		if s.odd != "" {
+			r.z.warnf(s.oddAt, "%s", s.odd)
 		}
 		switch {
 		case s.problem != "":
@@ -137,7 +153,10 @@ func (r *reader) directive(s *scanner, sc *scope) {
 			return
 		}
 		if origin, ok := r.parseName(s, args[0], sc); ok {
-			sc.origin = origin
+			sc.origin, sc.moved = origin, true
+			if text := args[0].text; text[len(text)-1] != '.' && string(text) != "@" {
+				r.z.warnf(s.place(args[0]), "$ORIGIN %s is relative and stands for %s; some servers want it absolute", text, nameText(origin))
+			}
 		}
 	case "$TTL":
 		if !r.count(at, name, args, 1, 1, "$TTL 1h") {
@@ -154,10 +173,10 @@ func (r *reader) directive(s *scanner, sc *scope) {
 		r.generate(s, sc)
 	default:
 		hint := ""
-		if near := source.Nearest(name, []string{"$ORIGIN", "$TTL", "$INCLUDE", "$GENERATE"}); near != "" {
+		if near := source.Nearest(name, []string{"$ORIGIN", "$TTL", "$INCLUDE", "$GENERATE"}); near != "" && len(name) <= hintMax {
 			hint = "; " + near + " is meant?"
 		}
-		r.z.errorf(at, "unknown directive %q%s", name, hint)
+		r.z.errorf(at, "unknown directive %s%s", quote([]byte(name)), hint)
 	}
 }
 
@@ -289,8 +308,13 @@ func (r *reader) entry(s *scanner, sc *scope) {
 			sc.owner = bytes.Clone(name)
 		}
 		fields = fields[1:]
+		sc.moved = false
 	}
 	at := s.place(s.tokens[0])
+	if s.blank && sc.moved && sc.owner != nil {
+		sc.moved = false
+		r.z.warnf(at, "the record belongs to %s of before $ORIGIN; write its owner", nameText(sc.owner))
+	}
 	if sc.owner == nil {
 		if s.blank {
 			r.z.errorf(at, "the line begins with white space but there is no owner name before it to repeat")
@@ -438,11 +462,14 @@ func (r *reader) steer(s *scanner, fields []token) ([]byte, bool) {
 	}
 	name := bytes.TrimSuffix(bytes.TrimPrefix(args[0].text, []byte{'"'}), []byte{'"'})
 	switch {
+	case string(args[0].text) == genericRdata:
+		r.z.errorf(s.place(args[0]), "STEER has no form as octets; write a policy's name, as in STEER www")
+		return nil, false
 	case len(args) > 1:
-		r.z.errorf(s.place(args[1]), "STEER names one policy; %s is too many", quote(args[1].text))
+		r.z.errorf(s.place(args[1]), "STEER names one policy; %s is too much", quote(args[1].text))
 		return nil, false
 	case len(name) == 0 || len(name) > stringMax || bytes.ContainsAny(name, "\\\""):
-		r.z.errorf(s.place(args[0]), "%s is no policy name", quote(args[0].text))
+		r.z.errorf(s.place(args[0]), "%s is no policy's name; write one as in STEER www", quote(args[0].text))
 		return nil, false
 	}
 	return name, true

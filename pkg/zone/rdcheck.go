@@ -56,6 +56,10 @@ func oddRdata(typ uint16, data []byte) string {
 		return fmt.Sprintf(`the type is in no RFC, and few servers read it; all read it written as TYPE%d \# %d and hexadecimal`, typ, len(data))
 	case dns.TypeCAA:
 		return oddTag(data[2:][:data[1]])
+	case dns.TypeURI:
+		if len(data) == 4 {
+			return "the target is empty"
+		}
 	case dns.TypeDNSKEY:
 		if data[2] != 3 {
 			return fmt.Sprintf("protocol %d is not 3, so the key is never used (RFC 4034 section 2.1.2)", data[2])
@@ -154,7 +158,7 @@ func oddSVCB(data []byte) string {
 	for _, p := range params {
 		for v := p.value; p.key == svcIPv6Hint && len(v) >= 16; v = v[16:] {
 			if bytes.HasPrefix(v, []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}) {
-				return "ipv6hint holds an IPv4 address as an IPv6 one, which nothing can be sent to; ipv4hint is meant?"
+				return "ipv6hint holds an IPv4 address as an IPv6 one, which nothing can be sent to and some programs refuse; ipv4hint is meant?"
 			}
 		}
 	}

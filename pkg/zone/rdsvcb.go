@@ -141,11 +141,10 @@ func svcValue(key uint16, text []byte) (wire []byte, problem string) {
 			wire = append(wire, addr[:]...)
 		}
 	case svcECH:
-		wire, err := base64.StdEncoding.Strict().AppendDecode(nil, text)
-		if err != nil || len(wire) == 0 {
+		var err error
+		if wire, err = base64.StdEncoding.Strict().AppendDecode(nil, text); err != nil || len(wire) == 0 {
 			return nil, "its value is no base64"
 		}
-		return wire, ""
 	case svcDoHPath:
 		return text, ""
 	}

@@ -14,9 +14,7 @@ const (
 
 // rdataSyntax gives the fields of a type's rdata in their order, each as name:kind with a "-" for a space in the name; "" for
 // types without a text form, NULL among them. A kind that ends in "?" may be missing at the end. rdataParser reads the kinds
-// from text, rdataWalker from octets; the two must agree.
-//
-//nolint:funlen // a table
+// from text, fieldLen from octets; the two must agree.
 func rdataSyntax(typ uint16) string {
 	switch typ {
 	case dns.TypeA:

@@ -10,6 +10,9 @@ import (
 // quoteMax is how much of a token a message shows.
 const quoteMax = 60
 
+// hintMax is the longest word that a message guesses the meaning of.
+const hintMax = 15
+
 // quote shows a token of a file in a message: with quotes around it that it does not hold, and cut if it is long.
 func quote(text []byte) string {
 	s := string(text)
@@ -50,7 +53,7 @@ func explainRdata(owner string, fields []token, err *rdataError) string {
 // typeHint says what may have been meant by a type that there is not.
 func typeHint(text []byte) string {
 	known := []string{"A", "AAAA", "CAA", "CNAME", "DNAME", "DS", "HTTPS", "MX", "NAPTR", "NS", "PTR", "SOA", "SRV", "SSHFP", "STEER", "SVCB", "TLSA", "TXT"}
-	if near := source.Nearest(string(text), known); near != "" && len(text) > 1 {
+	if near := source.Nearest(string(text), known); near != "" && len(text) > 1 && len(text) <= hintMax {
 		return "; " + near + " is meant?"
 	}
 	return "; an unknown one is written as TYPE123"

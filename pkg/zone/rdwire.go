@@ -61,9 +61,9 @@ func fieldLen(kind string, b []byte) (int, bool) {
 		return 1 + int(b[0]), true
 	case "strings":
 		return len(b), len(b) > 0 && wholeStrings(b)
-	case "hex", "base64", "nsap", "quoted":
+	case "hex", "base64", "nsap":
 		return len(b), len(b) > 0
-	case "text", "services":
+	case "text", "quoted", "services":
 		return len(b), true
 	case "svcparams": // parseSVCB and checkSVCB look at them
 		return len(b), true

@@ -22,6 +22,8 @@ type scanner struct {
 	blank   bool // the entry begins with white space: it has the owner of the entry before
 	problem string
 	at      source.Place // of the problem
+	odd     string       // what may stand and is not read alike everywhere, or ""
+	oddAt   source.Place
 }
 
 func newScanner(file string, src []byte) *scanner {
@@ -41,7 +43,7 @@ func (sc *scanner) here() source.Place {
 // next finds the next entry that has a token. It is false at the file's end. If the entry is broken, problem and at say
 // how and where, and scanning goes on with the next line.
 func (sc *scanner) next() bool {
-	sc.tokens, sc.blank, sc.problem = sc.tokens[:0], false, ""
+	sc.tokens, sc.blank, sc.problem, sc.odd = sc.tokens[:0], false, "", ""
 	depth := 0
 	var open source.Place
 	for sc.pos < len(sc.src) {
@@ -66,6 +68,7 @@ func (sc *scanner) next() bool {
 			if depth == 0 {
 				open = sc.here()
 			}
+			sc.checkOpen(depth)
 			depth++
 			sc.pos++
 		case ')':
@@ -83,6 +86,16 @@ func (sc *scanner) next() bool {
 		return sc.fail(open, `"(" is never closed by a ")"`)
 	}
 	return len(sc.tokens) > 0
+}
+
+// checkOpen notes a "(" where other servers do not take one.
+func (sc *scanner) checkOpen(depth int) {
+	switch {
+	case depth == 1:
+		sc.odd, sc.oddAt = `"(" within parentheses; some servers do not read them nested`, sc.here()
+	case depth == 0 && len(sc.tokens) == 0:
+		sc.odd, sc.oddAt = `"(" before all else; some servers read it only behind the owner`, sc.here()
+	}
 }
 
 // newline steps over the newline at pos.
