@@ -324,9 +324,9 @@ func (x *exchange) connections(msg []byte) error {
 			_ = c.Close() // all is said
 		}
 	}()
-	deadline := time.Now().Add(2 * answerWait)
+	deadline := time.Now().Add(2 * closeWait)
 	for range x.text.framing.connections {
-		c, err := net.DialTimeout("tcp", x.target.addr, answerWait)
+		c, err := net.DialTimeout("tcp", x.target.addr, closeWait) // a full backlog drops a SYN, and the next comes a second later
 		if err != nil {
 			return err
 		}
