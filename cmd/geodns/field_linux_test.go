@@ -160,7 +160,7 @@ func lookAtField(t *testing.T) {
 // fieldNames is what dnsviz is to look at: names of all kinds that the zones have.
 func fieldNames() []string {
 	return []string{
-		"example.com", "www.example.com", "shop.example.com", "ns1.example.com", "mail.example.com", "no.example.com",
+		"example.com", "www.example.com", "store.example.com", "ns1.example.com", "mail.example.com", "no.example.com",
 		"static.test", "www.static.test", "any.wild.static.test", "alias.static.test", "chain.static.test", "old.static.test",
 		"x.old.static.test", "below.static.test", "deep.below.static.test", "x.deep.below.static.test", "long.static.test",
 		"_sip._udp.static.test", "_25._tcp.mail.static.test", "no.static.test", "sub.static.test", "www.sub.static.test",

@@ -68,20 +68,20 @@ func (q *Query) parseOPT(fixed, options []byte) Outcome {
 	if q.Version != 0 {
 		return BadVers
 	}
-	for len(options) > 0 {
-		if len(options) < 4 {
+	for n := 0; len(options) > 0; n++ {
+		if len(options) < optionHead || n == optionsMax {
 			return q.fault(FaultOPT)
 		}
 		code := binary.BigEndian.Uint16(options)
-		n := int(binary.BigEndian.Uint16(options[2:]))
-		options = options[4:]
-		if n > len(options) {
+		length := int(binary.BigEndian.Uint16(options[2:]))
+		options = options[optionHead:]
+		if length > len(options) {
 			return q.fault(FaultOPT)
 		}
-		if f := q.parseOption(code, options[:n]); f != FaultNone {
+		if f := q.parseOption(code, options[:length]); f != FaultNone {
 			return q.fault(f)
 		}
-		options = options[n:]
+		options = options[length:]
 	}
 	return OK
 }

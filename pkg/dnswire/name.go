@@ -25,10 +25,11 @@ func NameLen(wire []byte) (length, labels int) {
 	return -1, 0
 }
 
-// skipName is the offset behind the name at off, which may end in a compression pointer, or -1 if it is cut off or has
-// another label type. The pointer is not followed.
+// skipName is the offset behind the name at off, which may end in a compression pointer, or -1 if it is cut off, longer than
+// NameMax before that, or has another label type. The pointer is not followed.
 func skipName(msg []byte, off int) int {
-	for off < len(msg) {
+	end := min(len(msg), off+NameMax)
+	for off < end {
 		n := int(msg[off])
 		switch {
 		case n == 0:
@@ -36,7 +37,7 @@ func skipName(msg []byte, off int) int {
 		case n <= LabelMax:
 			off += 1 + n
 		case n >= 0xC0:
-			if off+2 > len(msg) {
+			if off+2 > end {
 				return -1
 			}
 			return off + 2

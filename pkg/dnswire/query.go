@@ -27,6 +27,7 @@ const (
 	FaultCount
 	FaultType
 	FaultSections
+	FaultRecords
 	FaultRecord
 	FaultOPT
 	FaultECS
@@ -46,6 +47,8 @@ func (f Fault) String() string {
 		return "no name has data of this type"
 	case FaultSections:
 		return "a query has no answer or authority records"
+	case FaultRecords:
+		return "a query has two additional records at most"
 	case FaultRecord:
 		return "a record is malformed or cut off"
 	case FaultOPT:
@@ -95,8 +98,10 @@ type Query struct {
 	Version     uint8
 	UDPSize     uint16 // octets as the requestor said, UDPMin not yet applied
 
-	TSIG  int   // offset of the TSIG record, the last additional one (RFC 8945), not verified; 0: none
-	Fault Fault // after FormErr: what is malformed
+	TSIG          int   // offset of the TSIG record, the last additional one (RFC 8945), not verified; 0: none
+	tsigData      int   // offset of its data
+	tsigAlgorithm int   // octets of the algorithm's name there
+	Fault         Fault // after FormErr: what is malformed
 
 	ECS ECS
 
@@ -106,10 +111,25 @@ type Query struct {
 	Name [NameMax + nameSlack]byte // wire form in lower case, then eight zero octets
 }
 
+// Limits of what is read of a query, whatever its counts say: none of use has more, and each would only be work that a forged
+// packet makes.
+const (
+	// questionsMax and recordsMax are how many are stepped over to find the OPT record of a query that is malformed for having
+	// too many.
+	questionsMax = 4
+	recordsMax   = 4
+	// additionalMax is an OPT record and a TSIG or SIG(0) (RFC 2931) behind it.
+	additionalMax = 2
+	// beforeMax is the SOA of an IXFR (RFC 1995 section 3).
+	beforeMax = 1
+	// optionsMax is twice as many options as IANA's registry has for clients to send.
+	optionsMax = 16
+)
+
 // Parse reads one query. Everything that RFC 1035, 6891, 7871, 7873 and 8945 call malformed is FormErr, and so are
 // records in the answer section, or in the authority section but for an IXFR, types that cannot be asked for, and a
-// question count other than one (RFC 9619). Octets behind the last record are ignored, as BIND and NSD do. Other records
-// in the additional section are stepped over unread.
+// question count other than one (RFC 9619); and more records or options than any query of use has. Octets behind the last
+// record are ignored, as BIND and NSD do. Another record in the additional section is stepped over unread.
 func (q *Query) Parse(msg []byte) Outcome {
 	q.reset()
 	if len(msg) < HeaderLen {
@@ -154,12 +174,16 @@ func (q *Query) parseBody(msg []byte) Outcome {
 	}
 	records := q.QuestionEnd
 	if questions != 1 {
+		if questions > questionsMax {
+			return q.fault(FaultCount)
+		}
 		if records = skipQuestions(msg, questions); records < 0 {
 			return q.fault(FaultQuestion)
 		}
 	}
 	before := int(binary.BigEndian.Uint16(msg[6:])) + int(binary.BigEndian.Uint16(msg[8:]))
-	out := q.parseRecords(msg, records, before, int(binary.BigEndian.Uint16(msg[10:])))
+	additional := int(binary.BigEndian.Uint16(msg[10:]))
+	out := q.parseRecords(msg, records, before, additional)
 	switch {
 	case out != OK:
 		return out
@@ -215,11 +239,10 @@ func (q *Query) answerable(before int, msg []byte) Outcome {
 }
 
 // parseRecords walks the records that start at off: `before` of the answer and authority sections, which are stepped
-// over, then the additional ones. The loop ends with the message at the latest, as each record takes 11 octets or more.
-// A malformed record is FormErr, even behind an OPT record of a version that we do not speak.
+// over, then the additional ones. A malformed record is FormErr, even behind an OPT record of a version that we do not speak.
 func (q *Query) parseRecords(msg []byte, off, before, additional int) Outcome {
 	out := OK
-	for i := range before + additional {
+	for i := range min(before+additional, recordsMax) {
 		ownerEnd := skipName(msg, off)
 		if ownerEnd < 0 || ownerEnd+10 > len(msg) {
 			return q.fault(FaultRecord)
@@ -244,12 +267,19 @@ func (q *Query) parseRecords(msg []byte, off, before, additional int) Outcome {
 			out = o
 		case binary.BigEndian.Uint16(fixed) == TypeTSIG:
 			// It signs all that stands before it, so it is the last (RFC 8945 section 5.1).
-			if i != before+additional-1 || !validTSIG(fixed, msg[ownerEnd+10:end]) {
+			n := tsigAlgorithm(fixed, msg[ownerEnd+10:end])
+			if i != before+additional-1 || n < 0 {
 				return q.fault(FaultTSIG)
 			}
-			q.TSIG = off
+			q.TSIG, q.tsigData, q.tsigAlgorithm = off, ownerEnd+10, n
 		}
 		off = end
+	}
+	switch {
+	case before > beforeMax:
+		return q.fault(FaultSections)
+	case additional > additionalMax:
+		return q.fault(FaultRecords)
 	}
 	return out
 }

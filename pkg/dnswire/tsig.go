@@ -20,41 +20,40 @@ const (
 	tsigOther    = 4 // offset of OTHER LEN behind the MAC
 )
 
-// validTSIG says whether the ten octets behind the owner, and the data, are those of a TSIG: class ANY, TTL 0, and an
-// algorithm that is not compressed, a MAC and other data that fill the rest exactly.
-func validTSIG(fixed, data []byte) bool {
+// tsigAlgorithm is the octets of the algorithm's name in a TSIG record, given by the ten octets behind its owner and its
+// data; -1 where it is none: not of class ANY and TTL 0, a compressed algorithm, or a MAC and other data that do not fill the
+// rest exactly.
+func tsigAlgorithm(fixed, data []byte) int {
 	if binary.BigEndian.Uint16(fixed[2:]) != ClassANY || binary.BigEndian.Uint32(fixed[4:]) != 0 {
-		return false
+		return -1
 	}
 	n, _ := NameLen(data)
 	if n < 0 || n+tsigFixedLen > len(data) {
-		return false
+		return -1
 	}
 	mac := int(binary.BigEndian.Uint16(data[n+tsigTimeLen:]))
 	if n+tsigFixedLen+mac > len(data) {
-		return false
+		return -1
 	}
 	behind := data[n+tsigTimeLen+2+mac:]
-	return len(behind) == tsigOther+2+int(binary.BigEndian.Uint16(behind[tsigOther:]))
+	if len(behind) != tsigOther+2+int(binary.BigEndian.Uint16(behind[tsigOther:])) {
+		return -1
+	}
+	return n
 }
 
-// Read takes the record at an offset, which Query.Parse has found. It is false where the key's name, which may be
+// Read takes the record of a query, msg, that Parse has found to have one. It is false where the key's name, which may be
 // compressed, leads nowhere.
-func (t *TSIG) Read(msg []byte, at int) bool {
-	if t.keyLen = expandName(t.key[:], msg, at); t.keyLen < 0 {
+func (t *TSIG) Read(msg []byte, q *Query) bool {
+	data := q.tsigData
+	if q.TSIG <= 0 || data+q.tsigAlgorithm+tsigTimeLen > len(msg) {
 		return false
 	}
-	end := skipName(msg, at)
-	if end < 0 || end+10 > len(msg) {
+	if t.keyLen = expandName(t.key[:], msg, q.TSIG); t.keyLen < 0 {
 		return false
 	}
-	data := msg[end+10:]
-	n, _ := NameLen(data)
-	if n < 0 || n+tsigFixedLen > len(data) {
-		return false
-	}
-	t.algorithmLen = copy(t.algorithm[:], data[:n])
-	copy(t.timeFudge[:], data[n:])
+	t.algorithmLen = copy(t.algorithm[:], msg[data:data+q.tsigAlgorithm])
+	copy(t.timeFudge[:], msg[data+q.tsigAlgorithm:])
 	t.id = binary.BigEndian.Uint16(msg)
 	return true
 }

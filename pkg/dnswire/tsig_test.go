@@ -24,7 +24,7 @@ func TestTSIGError(t *testing.T) {
 				t.Fatalf("outcome %d, TSIG at %d", out, q.TSIG)
 			}
 			var sig dnswire.TSIG
-			if !sig.Read(query, q.TSIG) {
+			if !sig.Read(query, &q) {
 				t.Fatal("not read")
 			}
 			msg := bytes.Clone(query[:q.QuestionEnd])
@@ -58,7 +58,7 @@ func TestTSIGNames(t *testing.T) {
 		query := one(record(owner, 250, 255, 0, tsigData("alg", "", "")))
 		var q dnswire.Query
 		var sig dnswire.TSIG
-		if out := q.Parse(query); out != dnswire.OK || sig.Read(query, q.TSIG) {
+		if out := q.Parse(query); out != dnswire.OK || sig.Read(query, &q) {
 			t.Errorf("%s: outcome %d, or its name was read", about, out)
 		}
 	}

@@ -113,6 +113,9 @@ func slowParse(msg []byte) (*slowQuery, dnswire.Outcome) {
 
 func (q *slowQuery) body(msg []byte, counts []uint16) dnswire.Outcome {
 	r := &reader{msg: msg, off: 12}
+	if counts[0] > 4 {
+		return dnswire.FormErr
+	}
 	for range counts[0] {
 		if err := q.question(r, counts[0] == 1); err != nil {
 			return dnswire.FormErr
@@ -120,9 +123,9 @@ func (q *slowQuery) body(msg []byte, counts []uint16) dnswire.Outcome {
 	}
 	badVersion := false
 	all := int(counts[1]) + int(counts[2]) + int(counts[3])
-	for i := range all {
+	for i := range min(all, 4) {
 		start := r.off
-		if _, _, err := r.name(true); err != nil {
+		if _, _, err := r.name(true); err != nil || r.off-start > 255 {
 			return dnswire.FormErr
 		}
 		root := r.off == start+1
@@ -157,6 +160,9 @@ func (q *slowQuery) body(msg []byte, counts []uint16) dnswire.Outcome {
 		if doubled || !root {
 			return dnswire.FormErr
 		}
+	}
+	if int(counts[1])+int(counts[2]) > 1 || counts[3] > 2 {
+		return dnswire.FormErr
 	}
 	if badVersion {
 		return dnswire.BadVers
@@ -197,7 +203,10 @@ func (q *slowQuery) question(r *reader, only bool) error {
 
 func (q *slowQuery) options(data []byte) error {
 	r := &reader{msg: data}
-	for r.off < len(data) {
+	for n := 0; r.off < len(data); n++ {
+		if n == 16 {
+			return errors.New("options")
+		}
 		code, err := r.u16()
 		if err != nil {
 			return err

@@ -182,7 +182,7 @@ func (r *responder) refuse(out dnswire.Outcome, reply *zone.Reply) {
 // unsigned refuses a query with a TSIG, as no key is known here (RFC 8945 section 5.2.1). The record that says so is kept
 // aside, as the OPT record may be written over the query's.
 func (r *responder) unsigned(p *packet, reply *zone.Reply) {
-	if !r.tsig.Read(p.buf[:r.size], r.q.TSIG) {
+	if !r.tsig.Read(p.buf[:r.size], r.q) {
 		reply.Rcode = dnswire.RcodeFormErr
 		r.explain(dnswire.EDEOther, dnswire.FaultTSIG.String())
 		return
@@ -252,7 +252,9 @@ func (r *responder) lookUp(v *view, p *packet, msg []byte, hash uint64, reply *z
 	}
 	if v.ecsOff && q.ECS.Present && v.answering(reply.Zone, q).ecsOff {
 		q.ECS.Present, r.opt.ECS = false, nil
-		msg, *reply = w.set.AnswerHashed(start, q.Name[:q.NameLen], q.Labels, hash, q.Type, r.room(), false)
+		if reply.TC || reply.AN > 0 { // there is more room now, and a chain goes on
+			msg, *reply = w.set.AnswerHashed(start, q.Name[:q.NameLen], q.Labels, hash, q.Type, r.room(), false)
+		}
 	}
 	if q.ZoneVersion {
 		z := v.answering(reply.Zone, q)
@@ -285,6 +287,24 @@ func kindOf(reply *zone.Reply) Kind {
 	return Static
 }
 
+// unverifiedMax is how many times the octets of a query the options may bring an answer to whose source may be forged, so
+// that they are of no use to amplify with (as RFC 9000 section 8.1 has it for QUIC).
+const unverifiedMax = 3
+
+// trim leaves out of the OPT record what is there to be read by people, where an answer of n octets has no room for it.
+func (r *responder) trim(n int) {
+	o, limit := &r.opt, r.limit
+	if !r.verified {
+		limit = min(limit, unverifiedMax*r.size)
+	}
+	if o.EDE && n+o.Len()+o.EDELen() > limit {
+		o.EDE = false
+	}
+	if !r.verified && len(o.NSID) > 0 && n+o.Len()+o.EDELen() > limit {
+		o.NSID = nil
+	}
+}
+
 // finish appends the OPT record, writes the header and counts.
 func (r *responder) finish(p *packet, msg []byte, reply *zone.Reply, kind Kind, scope uint8) {
 	q := r.q
@@ -303,9 +323,7 @@ func (r *responder) finish(p *packet, msg []byte, reply *zone.Reply, kind Kind, 
 		o := &r.opt
 		o.Scope = scope
 		o.ZoneVersion = o.ZoneVersion && reply.Kind != zone.Outside // no zone, no version
-		if o.EDE && len(msg)+o.Len()+o.EDELen() > r.limit {
-			o.EDE = false
-		}
+		r.trim(len(msg))
 		msg = o.Append(msg, reply.Rcode)
 		additional++
 	}

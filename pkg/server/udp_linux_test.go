@@ -155,10 +155,17 @@ func TestSharedPort(t *testing.T) {
 func TestPortShared(t *testing.T) {
 	lc := net.ListenConfig{Control: server.SharePortControl}
 	c, err := lc.ListenPacket(t.Context(), "udp4", "127.0.0.1:0")
+	for ; err == nil; c, err = lc.ListenPacket(t.Context(), "udp4", "127.0.0.1:0") {
+		defer func() { _ = c.Close() }()
+		l, tcpErr := lc.Listen(t.Context(), "tcp4", c.LocalAddr().String())
+		if tcpErr == nil { // else it is someone's, and refused for that
+			_ = l.Close()
+			break
+		}
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = c.Close() }()
 	addr := netip.MustParseAddrPort(c.LocalAddr().String())
 	if s, err := server.New(server.Config{Listen: []netip.AddrPort{addr}, Workers: 2}, testWorld(t)); err == nil || !strings.Contains(err.Error(), "UDP") {
 		t.Errorf("New on a UDP port in use: %v, %v", s, err)
