@@ -54,12 +54,11 @@ func (s *Set) AnswerHashed(msg, qname []byte, labels int, hash uint64, qtype uin
 	}
 	a := answer{s: s, start: len(msg), limit: min(limit, cap(msg)), at: questionAt, nameLen: len(qname)}
 	a.reply = Reply{Kind: Answered, AA: true, Zone: s.zoneOf(rec)}
-	if kind == matchDNAME || s.flags(rec)&recWalk != 0 && s.links(rec, kind, qtype) {
-		w := walk{answer: a}
-		msg = w.follow(msg, qname, hash, rec, kind, qtype, firstLink)
-		return msg, w.reply
+	if kind == matchDNAME {
+		msg = a.walk(msg, rec, kind, qtype, firstLink)
+	} else {
+		msg = a.finish(msg, rec, kind, qtype, firstLink)
 	}
-	msg = a.finish(msg, rec, kind, qtype, firstLink)
 	return msg, a.reply
 }
 
@@ -127,14 +126,14 @@ func (a *answer) finish(msg []byte, rec uint32, kind matchKind, qtype uint16, fi
 	switch kind {
 	case matchNothing:
 		a.reply.Rcode = dns.RcodeNameError
-		return a.negative(msg)
+		return a.nothing(msg, rec)
 	case matchReferral:
 		return a.piece(msg, s.ref(rec))
 	case matchName, matchDNAME, matchOutside:
 	}
 	flags := s.flags(rec)
 	if IsMinimal(qtype) && flags&(recReferral|recSteer) == 0 {
-		return a.minimal(msg, rec, flags, qtype)
+		return a.minimal(msg, rec, flags, qtype, firstLink)
 	}
 	piece := s.entry(rec, qtype)
 	switch {
@@ -144,12 +143,21 @@ func (a *answer) finish(msg []byte, rec uint32, kind matchKind, qtype uint16, fi
 	case flags&recSteer != 0 && qtype != typeSTEER:
 		return a.steered(msg, rec)
 	case flags&recCNAME != 0:
-		piece = s.entry(rec, 0)
-		if firstLink && s.arena[4*uint64(piece)]&pieceSteer != 0 {
-			piece = s.entry(rec, dns.TypeCNAME)
-		}
+		return a.chain(msg, rec, flags, qtype, firstLink)
 	default:
-		return a.negative(msg)
+		return a.nothing(msg, rec)
+	}
+	return a.piece(msg, piece)
+}
+
+// chain answers with a CNAME and what is behind it, for a type that is not in the record's directory.
+func (a *answer) chain(msg []byte, rec uint32, flags, qtype uint16, firstLink bool) []byte {
+	if flags&recWalk != 0 {
+		return a.walk(msg, rec, matchName, qtype, firstLink)
+	}
+	piece := a.s.entry(rec, typeRest)
+	if firstLink && a.s.arena[4*uint64(piece)]&pieceSteer != 0 {
+		piece = a.s.entry(rec, dns.TypeCNAME)
 	}
 	return a.piece(msg, piece)
 }
@@ -169,15 +177,15 @@ func isSignature(qtype uint16) bool { return qtype == dns.TypeRRSIG || qtype == 
 
 // minimal answers such a type: a CNAME with itself, names without data with NODATA, as also signatures where there are none,
 // all else with HINFO.
-func (a *answer) minimal(msg []byte, rec uint32, flags, qtype uint16) []byte {
+func (a *answer) minimal(msg []byte, rec uint32, flags, qtype uint16, firstLink bool) []byte {
 	signature := isSignature(qtype)
 	switch {
 	case flags&recCNAME != 0 && signature && a.s.entry(rec, qtype) == 0:
-		return a.piece(msg, a.s.entry(rec, 0))
+		return a.chain(msg, rec, flags, qtype, firstLink)
 	case flags&recCNAME != 0:
 		return a.piece(msg, a.s.entry(rec, dns.TypeCNAME))
 	case flags&recData == 0, signature && a.s.entry(rec, qtype) == 0:
-		return a.negative(msg)
+		return a.nothing(msg, rec)
 	}
 	return appendMinimal(msg, &a.reply, a.at, a.start, a.limit)
 }
@@ -196,6 +204,14 @@ func appendMinimal(msg []byte, r *Reply, at, start, limit int) []byte {
 func (r *Reply) truncate(msg []byte, start int) []byte {
 	*r = Reply{Kind: Answered, AA: r.AA, TC: true, Zone: r.Zone}
 	return msg[:start]
+}
+
+// nothing appends the SOA for what does not exist at or below a record's name.
+func (a *answer) nothing(msg []byte, rec uint32) []byte {
+	if a.s.flags(rec)&recSOA != 0 {
+		return a.piece(msg, a.s.entry(rec, typeNothing))
+	}
+	return a.negative(msg)
 }
 
 // negative appends the zone's SOA. Its name is a suffix of the question's, whatever chain led here.

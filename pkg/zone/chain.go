@@ -127,7 +127,7 @@ func (z *zoneData) selfCovered(id uint32, c *chain) bool {
 		return false
 	}
 	for name := range c.seen {
-		if got, kind := z.lookup([]byte(name)); kind == hitWildcard && got == id {
+		if got, kind := z.lookup([]byte(name)); kind <= hitWildcard && got == id {
 			return true
 		}
 	}

@@ -25,7 +25,7 @@ import (
 //	           uint32 policy, uint32 TTL if recSteer
 //	           the directory: uint16 type, uint16 unused, uint32 piece; by type number
 //
-// References are offsets in units of 4 bytes. Type 0 in a directory is the answer for every type that is not in it.
+// References are offsets in units of 4 bytes. Two numbers that are no types of records stand in directories beside types.
 const (
 	recOutside  = 1 << iota // above a zone, in none
 	recReferral             // at or below a cut: every type but those in the directory is referred
@@ -37,6 +37,14 @@ const (
 	recData                 // has records
 	recAboveDS              // the apex of a zone whose DS records are in another zone's hands, loaded too
 	recWalk                 // its chain is followed when it is asked for
+	recSOA                  // its directory has an answer for what does not exist at or below it
+)
+
+const (
+	// typeRest is, at a CNAME, the answer for every type that is not in the directory.
+	typeRest = 0
+	// typeNothing is the answer for what does not exist at or below a name, where it is not the zone's usual one.
+	typeNothing = dns.TypeOPT
 )
 
 // Offsets in a record.
@@ -149,6 +157,36 @@ func (c *compiler) negative(z *zoneData) {
 	c.soa = append(c.soa, c.piece())
 }
 
+// negativeAt gives the piece for what does not exist at or below a name: the zone's, or one of its own if more of the name stands
+// in the SOA than the zone's origin. Then own is true.
+func (c *compiler) negativeAt(z *zoneData, name []byte) (ref uint32, own bool) {
+	covered := name
+	if isWildcard(name) {
+		covered = parent(name)
+	}
+	data := z.data(z.first(z.set(0, dns.TypeSOA)))
+	mname := folded(data[:nameLen(data)])
+	rname := folded(data[len(mname):][:nameLen(data[len(mname):])])
+	if len(z.origin) >= max(shared(covered, mname), shared(covered, rname)) {
+		return c.soa[z.id], false
+	}
+	c.enc.begin(name, !isWildcard(name))
+	c.authority(z)
+	return c.piece(), true
+}
+
+// shared gives the length of the longest name that two names are at or below.
+func shared(a, b []byte) int {
+	for !bytes.Equal(a, b) {
+		if len(a) > len(b) {
+			a = parent(a)
+		} else {
+			b = parent(b)
+		}
+	}
+	return len(a)
+}
+
 // outside writes a record for every name above a zone that is in none, so that a name exists if one below it does.
 func (c *compiler) outside(h hasher) {
 	above := newTree(h, []byte{0})
@@ -228,7 +266,7 @@ func (c *compiler) name(z *zoneData, id uint32) {
 	flags, ref := uint16(0), uint32(0)
 	switch {
 	case f&flagBelowCut != 0:
-		c.records[id] = c.record(name, recReferral, z.id, c.referrals[z.cover[id]], nil)
+		c.records[id] = c.record(name, recReferral, z.id, c.referralAt(z, z.cover[id], name), nil)
 		return
 	case f&flagBelowDNAME != 0:
 		c.records[id] = c.record(name, recHidden, z.id, c.records[z.cover[id]], nil)
@@ -242,6 +280,12 @@ func (c *compiler) name(z *zoneData, id uint32) {
 		c.sets(z, id)
 		if z.start[id] != z.start[id+1] {
 			flags = recData
+		}
+	}
+	if f&flagCut == 0 {
+		if piece, own := c.negativeAt(z, name); own {
+			flags |= recSOA
+			c.setEntry(typeNothing, piece)
 		}
 	}
 	if f&flagDNAME != 0 && flags&recReferral == 0 {
@@ -314,14 +358,31 @@ func (c *compiler) tooBig(z *zoneData, r *record) {
 // referral compiles the answer for what is at or below a cut: the NS set, then the glue that must be there, that of name
 // servers below the cut (RFC 9471 section 2), then other addresses that the zone has, which may be left out.
 func (c *compiler) referral(z *zoneData, cut uint32) uint32 {
-	c.enc.begin(z.tree.name(cut), true)
+	return c.referralFor(z, cut, z.tree.name(cut))
+}
+
+// referralFor compiles it for questions at or below a name at or below the cut.
+func (c *compiler) referralFor(z *zoneData, cut uint32, name []byte) uint32 {
+	c.enc.begin(name, true)
 	c.enc.flags = 0
 	c.delegation(z, cut)
 	if !c.enc.fits() {
-		c.tooBig(z, z.first(z.set(cut, dns.TypeNS)))
+		if len(name) == len(z.tree.name(cut)) { // else it is noted already
+			c.tooBig(z, z.first(z.set(cut, dns.TypeNS)))
+		}
 		return 0
 	}
 	return c.piece()
+}
+
+// referralAt gives the referral for a name below a cut: one of its own, if more of it stands in there than the cut.
+func (c *compiler) referralAt(z *zoneData, cut uint32, name []byte) uint32 {
+	for _, i := range z.set(cut, dns.TypeNS) {
+		if r := &z.recs[i]; shared(name, folded(target(r.typ, z.data(r)))) > len(z.tree.name(cut)) {
+			return c.referralFor(z, cut, name)
+		}
+	}
+	return c.referrals[cut]
 }
 
 // delegation appends a cut's NS set and addresses to the encoder's piece.
@@ -372,7 +433,8 @@ func (c *compiler) addresses(z *zoneData, host []byte) {
 func (c *compiler) delegatedDS(z *zoneData, id uint32) uint32 {
 	set := z.set(id, dns.TypeDS)
 	if set == nil {
-		return c.soa[z.id]
+		ref, _ := c.negativeAt(z, z.tree.name(id))
+		return ref
 	}
 	c.enc.begin(z.tree.name(id), true)
 	c.answers(z, nil, set)

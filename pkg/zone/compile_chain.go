@@ -16,6 +16,9 @@ func (c *compiler) cname(z *zoneData, id uint32) uint16 {
 		return true
 	})
 	ch := z.follow(id)
+	if z.selfCovered(id, &ch) {
+		return recWalk
+	}
 	links := func() {
 		c.enc.begin(name, !isWildcard(name))
 		c.enc.flags |= pieceChain
@@ -45,10 +48,7 @@ func (c *compiler) cname(z *zoneData, id uint32) uint16 {
 	case endName:
 		c.chainName(z, &ch, links, put)
 	}
-	put(0)
-	if z.selfCovered(id, &ch) {
-		return recWalk
-	}
+	put(typeRest)
 	return 0
 }
 
@@ -76,7 +76,9 @@ func (c *compiler) chainName(z *zoneData, ch *chain, links func(), put func(uint
 		known := slices.ContainsFunc(c.entries, func(e entry) bool { return e.typ == typ })
 		if typ != typeSTEER && !known {
 			links()
-			c.answers(z, ch.name, set)
+			if typ != dns.TypeDNAME || !slices.Contains(ch.dnames, ch.id) { // else it is there already
+				c.answers(z, ch.name, set)
+			}
 			put(typ)
 		}
 		return true

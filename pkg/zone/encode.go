@@ -180,10 +180,13 @@ func (e *encoder) name(name []byte) {
 // record appends a record.
 func (e *encoder) record(section int, r rr) {
 	e.count[section]++
-	if r.owner == nil {
+	switch {
+	case r.owner == nil && e.base == 1: // the root, which is shorter than a pointer to it
+		e.buf = append(e.buf, 0)
+	case r.owner == nil:
 		e.lead++
 		e.buf = append(e.buf, 0xC0, questionAt)
-	} else {
+	default:
 		e.name(r.owner)
 	}
 	e.buf = binary.BigEndian.AppendUint16(e.buf, r.typ)

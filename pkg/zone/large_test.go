@@ -12,7 +12,7 @@ import (
 )
 
 // apex begins the zones of these tests.
-const apex = "$TTL 300\n@ SOA ns h 1 2 3 4 5\n NS ns\nns A 192.0.2.53\n"
+const apex = "$TTL 300\n@ SOA ns h 1 2 3 4 5\n NS ns.example.net.\nns A 192.0.2.53\n"
 
 // repeat makes n lines of a format with two numbers up to 255.
 func repeat(n int, format string) string {

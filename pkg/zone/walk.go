@@ -17,25 +17,34 @@ type walk struct {
 	seen   [chainMax]uint64
 	dnames [chainMax]uint32 // records whose DNAME is in the message
 	n      int              // DNAMEs
-	// By DNAME.
-	toAt    [chainMax]uint16 // where its target stands
-	endless [chainMax]bool   // its target is below it: each name that it makes is, too, and longer
+	// endless says by DNAME that its target is below it: each name that it makes is, too, and longer.
+	endless [chainMax]bool
+	// known is where names stand that others may point at: the question's, DNAMEs' targets, names that were reached.
+	known [1 + 2*chainMax]uint16
+	names int
 }
 
-// follow answers a question below a DNAME with the DNAME, the CNAME that it makes with the same TTL, and then what there is for
-// the CNAME's target in the same zone, perhaps another link (RFC 6672 section 3.2). A name that comes again is a loop: the answer
-// ends there, as it does after chainMax links, or when a DNAME onto names below itself is to be used again.
-func (w *walk) follow(msg, qname []byte, hash uint64, rec uint32, kind matchKind, qtype uint16, firstLink bool) []byte {
+// walk answers a question below a DNAME, or for a CNAME with recWalk, whose record is rec.
+func (a *answer) walk(msg []byte, rec uint32, kind matchKind, qtype uint16, firstLink bool) []byte {
+	w := walk{answer: *a}
+	msg = w.follow(msg, rec, kind, qtype, firstLink)
+	*a = w.answer
+	return msg
+}
+
+// follow answers with the DNAME, the CNAME that it makes with the same TTL, and then what there is for the CNAME's target in the
+// same zone, perhaps another link (RFC 6672 section 3.2). A name that comes again is a loop: the answer ends there, as it does
+// after chainMax links, or when a DNAME onto names below itself is to be used again.
+func (w *walk) follow(msg []byte, rec uint32, kind matchKind, qtype uint16, firstLink bool) []byte {
 	s := w.s
-	copy(w.folded[:], qname)
 	copy(w.whole[:], msg[questionAt:w.start])
+	w.known[0], w.names = questionAt, 1
+	w.fold()
+	hash := s.hasher.hash(w.folded[:w.nameLen])
 	var first []byte
 	var firstAN uint16
-	for hop := range w.seen {
-		if !s.links(rec, kind, qtype) {
-			break
-		}
-		if slices.Contains(w.seen[:hop], hash) {
+	for hop := 0; s.links(rec, kind, qtype); hop++ {
+		if hop == chainMax || slices.Contains(w.seen[:hop], hash) {
 			return msg
 		}
 		w.seen[hop] = hash
@@ -52,15 +61,10 @@ func (w *walk) follow(msg, qname []byte, hash uint64, rec uint32, kind matchKind
 			return msg
 		}
 		name := w.folded[:w.nameLen]
-		copy(name, w.whole[:])
-		fold(name)
 		hash = s.hasher.hash(name)
 		if rec, kind = s.lookup(name, labelCount(name), hash); kind == matchOutside || s.zoneOf(rec) != w.reply.Zone {
 			return msg
 		}
-	}
-	if s.links(rec, kind, qtype) {
-		return msg // chainMax
 	}
 	switch {
 	case kind != matchName:
@@ -76,6 +80,9 @@ func (w *walk) follow(msg, qname []byte, hash uint64, rec uint32, kind matchKind
 	}
 	return msg
 }
+
+// fold folds the name reached.
+func (w *walk) fold() { fold(w.folded[:copy(w.folded[:w.nameLen], w.whole[:])]) }
 
 // links says whether a record answers a type with another name.
 func (s *Set) links(rec uint32, kind matchKind, qtype uint16) bool {
@@ -102,14 +109,15 @@ func (s *Set) below(name []byte, rec uint32) bool {
 }
 
 // redirect appends the DNAME of rec, unless it is there already, and the CNAME from the name at w.at to what the DNAME makes of it,
-// which is the name reached then. Only the CNAME's target is compressed: it ends with the DNAME's, which stands whole (RFC 6672
-// section 2.5). It is false if the answer ends here: the new name is too long, or the message is.
+// which is the name reached then. A DNAME's target is never compressed (RFC 6672 section 2.5), but the CNAME's is. It is false if
+// the answer ends here: the new name is too long, or the message is.
 func (w *walk) redirect(msg []byte, rec uint32) ([]byte, bool) {
 	s, r := w.s, &w.reply
 	p := s.arena[4*uint64(s.entry(rec, dns.TypeDNAME)):]
-	rest := p[simpleHeader+2:][:int(binary.LittleEndian.Uint16(p[4:]))-2] // type, class, TTL, length, target
+	owner := s.name(rec)
+	rest := pieceWire(p)[min(len(owner), 2):] // type, class, TTL, length, target
 	to := rest[10:]
-	prefix := w.nameLen - int(s.arena[4*uint64(rec)])
+	prefix := w.nameLen - len(owner)
 	i := slices.Index(w.dnames[:w.n], rec)
 	if i >= 0 && w.endless[i] {
 		return msg, false
@@ -118,52 +126,108 @@ func (w *walk) redirect(msg []byte, rec uint32) ([]byte, bool) {
 		if len(msg)+2+len(rest) > w.limit {
 			return r.truncate(msg, w.start), false
 		}
-		i = w.n
 		msg = binary.BigEndian.AppendUint16(msg, pointerMask|uint16(locate(msg, w.at, prefix)))
-		w.dnames[i], w.toAt[i] = rec, uint16(len(msg)+10)
+		w.learn(len(msg) + 10)
 		msg = append(msg, rest...)
+		w.dnames[w.n], w.endless[w.n] = rec, s.below(to, rec)
 		w.n++
 		r.AN++
-		w.endless[i] = s.below(to, rec)
 	}
-	made := prefix + len(to)
-	if made > nameMax {
+	if prefix+len(to) > nameMax {
 		r.Rcode = dns.RcodeYXDomain
 		return msg, false
 	}
-	size := prefix + min(len(to), 2) // the root is shorter than a pointer to it
-	if len(msg)+12+size > w.limit {
+	if len(msg)+12 > w.limit {
 		return r.truncate(msg, w.start), false
 	}
 	msg = binary.BigEndian.AppendUint16(msg, pointerMask|uint16(w.at))
 	msg = append(msg, 0, byte(dns.TypeCNAME), 0, 1)
 	msg = append(msg, rest[4:8]...)
-	msg = append(msg, byte(size>>8), byte(size))
-	w.at, w.nameLen = len(msg), made
-	msg = append(msg, w.whole[:prefix]...)
-	if len(to) == 1 {
-		msg = append(msg, 0)
-	} else {
-		msg = binary.BigEndian.AppendUint16(msg, pointerMask|w.toAt[i])
-	}
-	copy(w.whole[prefix:], to)
+	msg = append(msg, 0, 0)
+	w.nameLen = prefix + copy(w.whole[prefix:], to)
 	r.AN++
-	return msg, true
+	return w.target(msg)
 }
 
 // alias appends the CNAME of rec for the name at w.at. Its target is the name reached then. It is false if the message is full.
 func (w *walk) alias(msg []byte, rec uint32) ([]byte, bool) {
-	const ownerLen, fixed = 2, 10
-	begin := len(msg)
-	if msg = w.piece(msg, w.s.entry(rec, dns.TypeCNAME)); w.reply.TC {
-		return msg, false
+	p := w.s.arena[4*uint64(w.s.entry(rec, dns.TypeCNAME)):]
+	wire := pieceWire(p)
+	fixed, data := wire[2:12], wire[12:] // type, class, TTL, length; the target, which may end with a suffix of the record's name
+	if len(msg)+2+len(fixed) > w.limit {
+		return w.reply.truncate(msg, w.start), false
 	}
-	w.at, w.nameLen = begin+ownerLen+fixed, 0
-	for at := w.at; ; at += 1 + int(msg[at]) {
+	msg = binary.BigEndian.AppendUint16(msg, pointerMask|uint16(w.at))
+	msg = append(msg, fixed...)
+	w.reply.AN++
+	old := w.whole
+	n := 0
+	for data[n] != 0 && data[n] < pointerMask>>8 {
+		n += 1 + int(data[n])
+	}
+	copy(w.whole[:], data[:n+1])
+	if data[n] == 0 {
+		w.nameLen = n + 1
+	} else {
+		skip := int(binary.BigEndian.Uint16(data[n:])&^pointerMask) - questionAt + w.nameLen - int(p[2])
+		w.nameLen = n + copy(w.whole[n:], old[skip:w.nameLen])
+	}
+	return w.target(msg)
+}
+
+// pieceWire gives the wire bytes of a piece, of one record.
+func pieceWire(p []byte) []byte {
+	header := fullHeader
+	if p[0]&pieceSimple != 0 {
+		header = simpleHeader
+	}
+	return p[header:][:int(binary.LittleEndian.Uint16(p[4:]))]
+}
+
+// target appends the name reached as the rdata of a CNAME, behind its length, and points at what stands in the message already.
+func (w *walk) target(msg []byte) ([]byte, bool) {
+	w.fold()
+	name := w.folded[:w.nameLen]
+	best, at := 1, 0
+	var buf [nameMax]byte
+	for _, k := range w.known[:w.names] {
+		other := buf[:readName(&buf, msg, int(k))]
+		fold(other)
+		if n := shared(name, other); n > best {
+			best, at = n, locate(msg, int(k), len(other)-n)
+		}
+	}
+	size := len(name) - best + min(best, 2)
+	if len(msg)+size > w.limit {
+		return w.reply.truncate(msg, w.start), false
+	}
+	binary.BigEndian.PutUint16(msg[len(msg)-2:], uint16(size))
+	w.at = len(msg)
+	msg = append(msg, w.whole[:len(name)-best]...)
+	if best == 1 {
+		msg = append(msg, 0)
+	} else {
+		msg = binary.BigEndian.AppendUint16(msg, pointerMask|uint16(at))
+	}
+	w.learn(w.at)
+	return msg, true
+}
+
+// learn remembers where a name stands.
+func (w *walk) learn(at int) {
+	if w.names < len(w.known) {
+		w.known[w.names] = uint16(at)
+		w.names++
+	}
+}
+
+// readName copies a name of a message of ours, which may be compressed, and gives its length.
+func readName(buf *[nameMax]byte, msg []byte, at int) int {
+	for n := 0; ; at += 1 + int(msg[at]) {
 		at = locate(msg, at, 0)
-		w.nameLen += copy(w.whole[w.nameLen:], msg[at:][:1+int(msg[at])])
+		n += copy(buf[n:], msg[at:][:1+int(msg[at])])
 		if msg[at] == 0 {
-			return msg, true
+			return n
 		}
 	}
 }
