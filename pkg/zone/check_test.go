@@ -165,6 +165,9 @@ func (v verdict) String() string { return [...]string{"passes", "warns", "refuse
 // where one of them refuses or warns, and no error where neither refuses, but for what differences lists.
 func TestStrictness(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("three thousand processes take a while")
+	}
 	named, nsd := dnstest.NeedPeer(t, "named-checkzone"), dnstest.NeedPeer(t, "nsd-checkzone")
 	zones := map[string]checkedZone{}
 	for name, text := range madeZones() {

@@ -174,18 +174,18 @@ func checkNSEC3(data []byte) string {
 	return ""
 }
 
-// checkGPOS checks that GPOS holds numbers, and degrees that there are (RFC 1712 section 3).
+// checkGPOS checks that GPOS holds numbers, and degrees that there are. RFC 1712 section 3 has the longitude first and its example the
+// latitude, so that either may be above 90.
 func checkGPOS(data []byte) string {
-	for i, most := range []float64{180, 90, 0} {
+	for _, name := range []string{"longitude", "latitude", "altitude"} {
 		text := data[1:][:data[0]]
 		data = data[1+len(text):]
-		name := []string{"longitude", "latitude", "altitude"}[i]
 		v, err := strconv.ParseFloat(string(text), 64)
 		if err != nil || bytes.ContainsAny(text, "eEpPxX_nN") {
 			return fmt.Sprintf("%s %s is no decimal number", name, quote(text))
 		}
-		if most > 0 && (v < -most || v > most) {
-			return fmt.Sprintf("%s %s is not from -%g to %g degrees", name, quote(text), most, most)
+		if name != "altitude" && (v < -180 || v > 180) {
+			return fmt.Sprintf("%s %s is not from -180 to 180 degrees", name, quote(text))
 		}
 	}
 	return ""

@@ -41,7 +41,7 @@ func explainRdata(owner string, fields []token, err *rdataError) string {
 		}
 	case form == "":
 		what, form = "it has no other form", "rdata of this type as "+genericForm
-	case err.token < 0:
+	case err.token < 0 || strings.Contains(what, "; write "):
 		form = ""
 	}
 	if form != "" {
@@ -52,6 +52,9 @@ func explainRdata(owner string, fields []token, err *rdataError) string {
 
 // typeHint says what may have been meant by a type that there is not.
 func typeHint(text []byte) string {
+	if text[0] == '$' {
+		return "; a directive has no white space before it"
+	}
 	known := []string{"A", "AAAA", "CAA", "CNAME", "DNAME", "DS", "HTTPS", "MX", "NAPTR", "NS", "PTR", "SOA", "SRV", "SSHFP", "STEER", "SVCB", "TLSA", "TXT"}
 	if near := source.Nearest(string(text), known); near != "" && len(text) > 1 && len(text) <= hintMax {
 		return "; " + near + " is meant?"

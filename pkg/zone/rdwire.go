@@ -25,7 +25,7 @@ func walkRdata(typ uint16, data []byte) string {
 		}
 		n, ok := fieldLen(strings.TrimSuffix(kind, "?"), rest)
 		if !ok {
-			return fmt.Sprintf("at octet %d of %d there is no whole %s", len(data)-len(rest), len(data), fieldText(name))
+			return fmt.Sprintf("at octet %d of %d: %s cut off or wrong", len(data)-len(rest), len(data), fieldText(name))
 		}
 		rest = rest[n:]
 	}
@@ -65,8 +65,8 @@ func fieldLen(kind string, b []byte) (int, bool) {
 		return len(b), len(b) > 0
 	case "text", "quoted", "services":
 		return len(b), true
-	case "svcparams": // parseSVCB and checkSVCB look at them
-		return len(b), true
+	case "svcparams":
+		return len(b), wholeParams(b)
 	case "types":
 		return len(b), wholeBitmap(b)
 	case "nxt":
@@ -142,6 +142,17 @@ func wholeStrings(b []byte) bool {
 			return false
 		}
 		b = b[1+int(b[0]):]
+	}
+	return true
+}
+
+// wholeParams says whether b is keys and values with their lengths; checkSVCB looks into them.
+func wholeParams(b []byte) bool {
+	for len(b) > 0 {
+		if len(b) < 4 || len(b) < 4+int(binary.BigEndian.Uint16(b[2:])) {
+			return false
+		}
+		b = b[4+int(binary.BigEndian.Uint16(b[2:])):]
 	}
 	return true
 }
