@@ -17,11 +17,11 @@ import (
 )
 
 const (
-	// answerWait is how long to wait for answers that are sure to come.
-	answerWait = time.Second
+	// answerWait is how long to wait for answers that are sure to come: long on a busy machine.
+	answerWait = 3 * time.Second
 	// straggle is how long to wait for a probe's answer when the query behind it has been answered already: a server may
-	// answer another kind of message by another way.
-	straggle = 20 * time.Millisecond
+	// answer another kind of message by another way. Ours does not: it has one worker here, and answers in order.
+	straggle, straggleOurs = 20 * time.Millisecond, time.Millisecond
 	// closeWait is how long a connection may stay open that the server should close.
 	closeWait = 4 * time.Second
 	// probeID is the id of the probe; copies of it count up. goodID is that of the query behind it.
@@ -198,7 +198,11 @@ func (x *exchange) collect(conn net.Conn, receive func([]byte) ([]byte, error)) 
 			return nil
 		case len(b) >= 2 && binary.BigEndian.Uint16(b) == goodID:
 			x.alive = true
-			if err := conn.SetReadDeadline(time.Now().Add(straggle)); err != nil {
+			wait := straggle
+			if x.target.ours {
+				wait = straggleOurs
+			}
+			if err := conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
 				return err
 			}
 		default:

@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// reportSlack is how many checks a peer may pass more or less than the table says, before the test asks for a new table: other
-// patch releases of a peer differ in a few, and a busy machine in one.
-const reportSlack = 6
+// reportSlack is how many checks a peer may pass more or less than the table says, before the test asks for a new table: a busy
+// machine loses some.
+const reportSlack = 25
 
 // report counts what passes.
 type report struct {
