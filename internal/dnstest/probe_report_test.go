@@ -77,6 +77,18 @@ func (r *report) summary(name string) string {
 	return fmt.Sprintf("%s %s: %d of %d checks passed", name, r.versions[name], c.passed, c.asked)
 }
 
+// reportHead stands above the table.
+const reportHead = `# What the servers make of the probes
+
+Written by "go test ./internal/dnstest -run TestProbes -update". %d probes, most of them over UDP and over TCP; each is a check. A cell is the checks that passed
+of those that were made.
+
+The others are held to what the RFCs demand, or should have: silence where there is a code for the error, such as FORMERR for a question that cannot be read, is a
+failure. What is only our choice does not count for them, and they are not asked for what they do not claim to have: steering, and of gdnsd DNAME, TSIG, DS, loops, chains of more
+than eight, zones within zones and the cookie secret of RFC 9018. Each runs as Debian packages it, with minimal answers, NSID and cookies on.
+
+`
+
 // columns are the servers in the order of the table.
 func columns() []string { return []string{"geodns", "NSD", "Knot", "BIND", "gdnsd", "PowerDNS"} }
 
@@ -87,9 +99,7 @@ func (r *report) table() string {
 	for _, n := range r.probes {
 		probes += n
 	}
-	fmt.Fprintf(&b, "# What the servers make of the probes\n\nWritten by `go test ./internal/dnstest -run TestProbes -update`. %d probes, most of them over UDP and over TCP; each is a check.\n"+
-		"A cell is the checks that passed of those that were made. The others are not asked for what they do not claim to have:\nsteering, what `ours` says in a probe,"+
-		" and of gdnsd DNAME, CNAME loops, chains of more than eight, zones within zones and the secret of RFC 9018.\n\n", probes)
+	fmt.Fprintf(&b, reportHead, probes)
 	b.WriteString("| subject | probes |")
 	for _, name := range columns() {
 		fmt.Fprintf(&b, " %s |", strings.TrimSpace(name+" "+r.versions[name]))
