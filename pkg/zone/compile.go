@@ -451,7 +451,7 @@ func (c *compiler) aboveDS(z, child *zoneData) uint32 {
 	id := z.tree.find(child.origin)
 	switch f := z.flags[id]; {
 	case f&flagBelowCut != 0:
-		return c.referrals[z.cover[id]]
+		return c.referralAt(z, z.cover[id], child.origin)
 	case f&flagCNAME == 0:
 		return c.delegatedDS(z, id)
 	}

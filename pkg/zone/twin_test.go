@@ -380,6 +380,16 @@ func namesUpTo(n int) []string {
 	return all
 }
 
+// rrSet gives records as sorted texts, letters folded, each once.
+func rrSet(rrs []dns.RR) []string {
+	out := make([]string, 0, len(rrs))
+	for _, rr := range rrs {
+		out = append(out, strings.ToLower(rr.String()))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // compareTwin asks both.
 func compareTwin(t *testing.T, set *zone.Set, tw *twin, q question) bool {
 	t.Helper()
