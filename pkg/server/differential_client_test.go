@@ -19,7 +19,7 @@ const (
 	diffUDPSize = 1232
 	// diffWait is how long to wait for an answer before what is under way is sent again, diffTries times.
 	diffWait  = 2 * time.Second
-	diffTries = 10
+	diffTries = 5
 )
 
 // diffQuery is one question.
@@ -46,11 +46,16 @@ type diffReplies struct {
 	truncated []bool   // by query: UDP gave TC, wire is TCP's answer
 }
 
-// askAll asks a server all queries: over UDP, and over TCP what is truncated.
+// askAll asks a server all queries: over UDP, and over TCP what is truncated. With errSilent, what came before is there.
 func askAll(addr string, queries [][]byte) (*diffReplies, error) {
 	out := &diffReplies{wire: make([][]byte, len(queries)), truncated: make([]bool, len(queries))}
 	if err := out.udp(addr, queries); err != nil {
-		return nil, err
+		for i, answer := range out.wire {
+			if len(answer) > 2 && answer[2]&2 != 0 { // nobody is there to be asked again
+				out.wire[i] = nil
+			}
+		}
+		return out, err
 	}
 	var conn *dns.Conn
 	defer func() {
@@ -78,7 +83,7 @@ func askAll(addr string, queries [][]byte) (*diffReplies, error) {
 			conn = nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("asking by TCP: %w", err)
+			return out, fmt.Errorf("asking by TCP: %w", err)
 		}
 	}
 	return out, nil

@@ -9,8 +9,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// diffQueriesMax is how many queries a case has at most; drawn from all that are interesting.
-const diffQueriesMax = 200
+// diffQueriesMax is how many queries a random case has at most.
+const diffQueriesMax = 400
 
 // asker draws the queries of a case.
 type asker struct {
@@ -22,8 +22,9 @@ type asker struct {
 }
 
 // queriesOf gives the queries of a case: for its names, their parents, children, siblings and case variants, names below wildcards,
-// "*" itself and names that DNAMEs make, the types that are there and those that servers treat apart.
-func queriesOf(rnd *rand.Rand, c *diffCase) []diffQuery {
+// "*" itself and names that DNAMEs make, the types that are there and those that servers treat apart. If they are more than most, some
+// are left out.
+func queriesOf(rnd *rand.Rand, c *diffCase, most int) []diffQuery {
 	a := &asker{rnd: rnd, c: c, types: map[string][]uint16{}, seen: map[string]bool{}}
 	var names []labels
 	known := map[string]bool{}
@@ -46,7 +47,7 @@ func queriesOf(rnd *rand.Rand, c *diffCase) []diffQuery {
 	}
 	for _, z := range c.zones {
 		for _, r := range z.records {
-			if r.target != nil && (c.base == "" || slices.Contains(r.target, c.base)) {
+			if r.target != nil && slices.ContainsFunc(c.zones, func(z *diffZone) bool { return r.target.within(z.origin) }) {
 				note(r.target)
 			}
 			if r.typ == "DNAME" {
@@ -58,10 +59,7 @@ func queriesOf(rnd *rand.Rand, c *diffCase) []diffQuery {
 		a.around(n, names)
 	}
 	rnd.Shuffle(len(a.out), func(i, j int) { a.out[i], a.out[j] = a.out[j], a.out[i] })
-	if len(a.out) > diffQueriesMax {
-		a.out = a.out[:diffQueriesMax]
-	}
-	return a.out
+	return a.out[:min(len(a.out), most)]
 }
 
 // typeNumber reads a type's mnemonic.

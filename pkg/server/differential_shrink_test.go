@@ -1,29 +1,33 @@
 package server_test
 
 import (
+	"bytes"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"github.com/miekg/dns"
+
+	"geodns/internal/dnstest"
+	"geodns/pkg/server"
 	"geodns/pkg/zone"
 )
 
-// explainAtLength shrinks a difference and reports the smallest case.
+// explainAtLength shrinks a difference and reports the smallest case with everyone's answers.
 func (r *diffRun) explainAtLength(t *testing.T, f *diffFinding) {
 	t.Helper()
-	small := f
-	shrink(diffTrial{f.c, f.q}, func(trials []diffTrial) []bool {
+	small := shrink(diffTrial{f.c, f.q}, func(trials []diffTrial) []bool {
 		fails := make([]bool, len(trials))
 		for i, g := range r.retry(t, trials, f.peer) {
-			if fails[i] = g != nil && g.signature() == f.signature(); fails[i] {
-				g.c, g.q = trials[i].c, trials[i].q
-				if g.c.records() < small.c.records() {
-					small = g
-				}
-			}
+			fails[i] = g != nil && g.signature() == f.signature()
 		}
 		return fails
 	})
-	t.Errorf("%s", small)
+	t.Errorf("%s: %s (GEODNS_SEED=%d)\n%s", f.signature(), small.q, r.seed, small.c)
+	t.Logf("as it was found: %s\nours: %s%s: %s", f.q, f.ours, f.peer, f.theirs)
+	for _, p := range r.peers {
+		r.retryOne(t, []*diffCase{small.c}, []diffTrial{small}, p, func(p *diffPair) { t.Logf("ours: %s%s: %s", p.ours, p.peer, p.theirs) })
+	}
 }
 
 // records counts a case's records.
@@ -35,50 +39,49 @@ func (c *diffCase) records() int {
 	return n
 }
 
-// retry compares trials with one peer and gives what it finds for each. All are served at once, each with its own base.
+// retryRootsMax is how many cases with a root zone are tried at a time: each needs a start of its own.
+const retryRootsMax = 40
+
+// retry compares trials with one peer and gives what it finds for each, nil where there is nothing. All are served at once, each
+// with its own base.
 func (r *diffRun) retry(t *testing.T, trials []diffTrial, peer string) []*diffFinding {
 	t.Helper()
 	out := make([]*diffFinding, len(trials))
 	p := r.peers[slices.IndexFunc(r.peers, func(p diffPeer) bool { return p.name == peer })]
 	var cases []*diffCase
 	var moved []diffTrial
+	var index []int // of moved in trials
 	for i, tr := range trials {
-		c := tr.c.at(baseOf(i))
+		base := baseOf(i)
 		if tr.c.base == "" {
-			c = tr.c.at("")
+			base = ""
 		}
-		if loads(t, c) {
-			cases = append(cases, c)
-			moved = append(moved, diffTrial{c, diffQuery{tr.q.name.rebase(tr.c.base, c.base), tr.q.qtype}})
+		if c := tr.c.at(base); loads(t, c) {
+			cases, index = append(cases, c), append(index, i)
+			moved = append(moved, diffTrial{c, diffQuery{tr.q.name.rebase(tr.c.base, base), tr.q.qtype}})
 		}
 	}
-	if len(trials) > 0 && trials[0].c.base == "" { // only one root zone at once
-		for i, m := range moved {
-			if i < 40 {
-				out[slices.IndexFunc(trials, func(tr diffTrial) bool { return tr.c.String() == m.c.String() })] = r.retryOne(t, cases[i:i+1], moved[i:i+1], p)[0]
-			}
+	if trials[0].c.base != "" {
+		for i, g := range r.retryOne(t, cases, moved, p, nil) {
+			out[index[i]] = g
 		}
 		return out
 	}
-	for i, g := range r.retryOne(t, cases, moved, p) {
-		for j := range trials {
-			if baseOf(j) == moved[i].c.base {
-				out[j] = g
-			}
-		}
+	for i := range min(len(moved), retryRootsMax) {
+		out[index[i]] = r.retryOne(t, cases[i:i+1], moved[i:i+1], p, nil)[0]
 	}
 	return out
 }
 
-// retryOne serves cases and gives what is found for each of their trials.
-func (r *diffRun) retryOne(t *testing.T, cases []*diffCase, trials []diffTrial, p diffPeer) []*diffFinding {
+// retryOne serves cases and gives what is found for each of their trials. It hands all that it sees to show, unless that is nil.
+func (r *diffRun) retryOne(t *testing.T, cases []*diffCase, trials []diffTrial, p diffPeer, show func(*diffPair)) []*diffFinding {
 	t.Helper()
 	out := make([]*diffFinding, len(trials))
 	t.Run("shrink", func(t *testing.T) {
 		set, files := mendCases(t, &cases)
 		one := newDiffRun([]diffPeer{p})
-		one.every = true
-		_, found := one.compare(t, set, files, cases, trials, one.peers)
+		one.every, one.show = true, show
+		_, found := one.compare(t, set, files, cases, trials)
 		for _, f := range found {
 			if i := slices.IndexFunc(trials, func(tr diffTrial) bool { return tr.c == f.c }); i >= 0 {
 				out[i] = f
@@ -101,11 +104,14 @@ func loads(t *testing.T, c *diffCase) bool {
 	return set != nil
 }
 
+// shrinkRounds bounds the rounds of shrink: each at least removes a record, and most of them half of what is left.
+const shrinkRounds = 30
+
 // shrink makes a trial smaller while it fails: first the case, by chunks of records and single ones, then the query. fails judges
 // many trials at once.
 func shrink(tr diffTrial, fails func([]diffTrial) []bool) diffTrial {
 	var single []int // records that may each go
-	for range 30 {
+	for range shrinkRounds {
 		n := tr.c.records()
 		var cuts [][]int
 		if len(single) > 1 {
@@ -126,6 +132,9 @@ func shrink(tr diffTrial, fails func([]diffTrial) []bool) diffTrial {
 		}
 		if len(tr.q.name) > 0 {
 			trials = append(trials, diffTrial{tr.c, diffQuery{tr.q.name[1:], tr.q.qtype}})
+		}
+		if tr.q.qtype != dns.TypeA {
+			trials = append(trials, diffTrial{tr.c, diffQuery{tr.q.name, dns.TypeA}})
 		}
 		single = single[:0]
 		best, gone := -1, 0
@@ -187,4 +196,62 @@ func (c *diffCase) without(cut []int) *diffCase {
 		}
 	}
 	return out
+}
+
+// faultyHost is what TestShrink takes for a fault.
+func faultyHost() labels { return labels{"mail", "invalid"} }
+
+// TestShrink shrinks with a comparison that takes a mail server for a fault: what is left is a zone with its MX record, and perhaps the address of its name server.
+func TestShrink(t *testing.T) {
+	t.Parallel()
+	seed := dnstest.Seed(t)
+	rnd := rand.New(rand.NewPCG(seed, 3))
+	for range 3 {
+		c := makeCase(rnd, baseOf(0))
+		host := faultyHost()
+		owner := c.zones[0].origin.below("faulty", "x")
+		if !c.zones[0].add(owner, 60, "MX", "10 "+host.text(), host) {
+			continue
+		}
+		cases := []*diffCase{c}
+		if mendCases(t, &cases); len(cases) == 0 || !c.wrong(t, diffQuery{owner, dns.TypeMX}) {
+			continue // the name is hidden
+		}
+		rounds := 0
+		small := shrink(diffTrial{c, diffQuery{owner, dns.TypeMX}}, func(trials []diffTrial) []bool {
+			rounds++
+			fails := make([]bool, len(trials))
+			for i, tr := range trials {
+				fails[i] = tr.c.wrong(t, tr.q)
+			}
+			return fails
+		})
+		if n := small.c.records(); n > 4 || len(small.c.zones) != 1 || rounds > 10 {
+			t.Errorf("%d records are left after %d rounds, for %s:\n%s", n, rounds, small.q, small.c)
+		}
+	}
+}
+
+// wrong says whether the case loads and there is the MX record of a faulty host in our answer.
+func (c *diffCase) wrong(t *testing.T, q diffQuery) bool {
+	t.Helper()
+	if !loads(t, c) {
+		return false
+	}
+	cases := []*diffCase{c}
+	set, _ := mendCases(t, &cases)
+	table := testTable(t)
+	w, err := server.NewWorld(set, table, testStates(t, table), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := server.NewResponder(server.Config{}, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, query := &diffMessage{}, q.pack()
+	if err := m.parse(r.Answer(server.TCP, clientEU, query, 65535), query); err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(m.sections[diffAnswer], func(r diffRR) bool { return r.typ == dns.TypeMX && bytes.Equal(r.rdata[2:], faultyHost().wire()) })
 }

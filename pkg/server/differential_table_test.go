@@ -76,14 +76,19 @@ func diffReasons() []diffReason {
 			peers: "nsd knot bind", name: "types that ask for more than one set",
 			why: "RFC 8482 section 4: a responder may answer ANY with one RRset, or with an HINFO made for it; so with RRSIG, MAILA and MAILB",
 			holds: func(p *diffPair) bool {
-				return zone.IsMinimal(p.q.qtype)
+				rrs := p.ours.sections[diffAnswer]
+				if n := len(rrs); n > 0 && rrs[n-1].typ == dns.TypeHINFO {
+					rrs = rrs[:n-1]
+				}
+				return zone.IsMinimal(p.q.qtype) && (p.ours.rcode == p.theirs.rcode && subset(rrs, p.theirs.sections[diffAnswer]) || prefixed(p.theirs, p.ours))
 			},
 		},
 		{
 			peers: "bind", name: "TTL 0 in NXDOMAIN for SOA",
 			why: "RFC 2308 section 3: the SOA's TTL in a negative answer is the lower of its own and its MINIMUM, whatever type was asked for",
 			holds: func(p *diffPair) bool {
-				return p.kind == "authority" && p.q.qtype == dns.TypeSOA && len(p.theirs.sections[diffAuthority]) == 1 && p.theirs.sections[diffAuthority][0].ttl == 0
+				soa := p.theirs.sections[diffAuthority]
+				return p.kind == "authority" && p.q.qtype == dns.TypeSOA && p.theirs.rcode == dns.RcodeNameError && len(soa) == 1 && soa[0].ttl == 0
 			},
 		},
 		{
@@ -104,7 +109,7 @@ func diffReasons() []diffReason {
 			peers: "nsd knot", name: "glue from a wildcard below the cut",
 			why: "RFC 1034 section 4.2.1: glue is the address records of the name servers; what a wildcard below a cut stands for is for the zone below to say",
 			holds: func(p *diffPair) bool {
-				return p.kind == "glue" && subset(p.ours.glue(true), p.theirs.glue(true)) && slices.ContainsFunc(p.c.zones, func(z *diffZone) bool {
+				return p.kind == "glue" && !subset(p.theirs.glue(true), p.ours.glue(true)) && slices.ContainsFunc(p.c.zones, func(z *diffZone) bool {
 					return slices.ContainsFunc(z.records, func(r diffRecord) bool {
 						return len(r.owner) > 0 && r.owner[0] == "*" && wireWithin(foldedWire(r.owner), p.ours.sections[diffAuthority][0].owner)
 					})
@@ -113,9 +118,10 @@ func diffReasons() []diffReason {
 		},
 		{
 			peers: "nsd knot bind", name: "addresses of name servers beside the cut",
-			why: "RFC 9471 section 3.2: addresses of name servers in another zone below this one may be left out",
+			why: "RFC 9471 section 3.2: addresses of name servers in another zone below this one may be left out; so where they do not fit",
 			holds: func(p *diffPair) bool {
-				return p.kind == "additional"
+				ours, theirs := p.ours.sections[diffAdditional], p.theirs.sections[diffAdditional]
+				return p.kind == "additional" && (subset(theirs, ours) || subset(ours, theirs) && p.ours.size > 1000)
 			},
 		},
 		{
@@ -165,6 +171,14 @@ func diffReasons() []diffReason {
 			},
 		},
 		{
+			peers: "knot", name: "an SOA left out without TC",
+			why: "RFC 2308 section 3: the SOA must be in a negative answer, or it cannot be cached; and TC says what does not fit (RFC 2181 section 9)",
+			holds: func(p *diffPair) bool {
+				return p.kind == "authority" && p.ours.has(diffAuthority, dns.TypeSOA) && len(p.theirs.sections[diffAuthority]) == 0 &&
+					p.theirs.size > 1000 && !p.theirs.truncated
+			},
+		},
+		{
 			peers: "knot", name: "more behind YXDOMAIN",
 			why: "RFC 6672 section 3.2: the name that would be too long ends the answer",
 			holds: func(p *diffPair) bool {
@@ -183,6 +197,13 @@ func diffReasons() []diffReason {
 			why: "RFC 1034 section 4.3.2 step 3a: the CNAME, then what it leads to",
 			holds: func(p *diffPair) bool {
 				return p.kind == "order"
+			},
+		},
+		{
+			peers: "bind", name: "NSEC at a cut",
+			why: "RFC 4035 section 3.1.4.1: DS is what the parent's side of a cut is asked for; all else is referred (RFC 1034 section 4.3.2 step 3b)",
+			holds: func(p *diffPair) bool {
+				return p.kind == "aa" && p.q.qtype == dns.TypeNSEC && p.ours.referral()
 			},
 		},
 		{
@@ -247,7 +268,7 @@ func (p *diffPair) undelegated() bool {
 	if p.q.qtype == dns.TypeDS && len(to) > 0 && up != nil && to.is(up.origin) {
 		up = p.zoneOf(to[1:])
 	}
-	return up != nil && slices.ContainsFunc(p.c.zones, func(z *diffZone) bool {
+	return up != nil && slices.ContainsFunc(p.c.all(), func(z *diffZone) bool {
 		if z == up || !z.origin.within(up.origin) {
 			return false
 		}
@@ -386,48 +407,4 @@ func newFinding(p *diffPair) *diffFinding {
 // signature is what a difference keeps while its case is shrunk.
 func (f *diffFinding) signature() string {
 	return fmt.Sprintf("%s %s %s/%s", f.peer, f.kind, dns.RcodeToString[int(f.rcodes[0])], dns.RcodeToString[int(f.rcodes[1])])
-}
-
-// String shows the finding.
-func (f *diffFinding) String() string {
-	return fmt.Sprintf("%s: %s\n%s\nours: %s%s: %s", f.signature(), f.q, f.c, f.ours, f.peer, f.theirs)
-}
-
-// countFeatures notes what is in a case.
-func countFeatures(c *diffCase, n map[string]int) {
-	has := map[string]bool{"two zones or more": len(c.zones) > 1, "the root zone": c.base == ""}
-	for _, z := range c.zones {
-		for _, r := range z.records {
-			has[r.typ] = true
-			has["wildcard"] = has["wildcard"] || len(r.owner) > 0 && r.owner[0] == "*"
-			has["a name of 255 octets"] = has["a name of 255 octets"] || r.owner.size() == 255
-		}
-	}
-	for k, is := range has {
-		if is {
-			n[k]++
-		}
-	}
-}
-
-// countKind notes what an answer of ours is.
-func countKind(m *diffMessage, n map[string]int) {
-	kind := dns.RcodeToString[int(m.rcode)]
-	switch {
-	case m.rcode != 0:
-	case len(m.sections[diffAnswer]) == 0 && m.referral():
-		kind = "referral"
-	case len(m.sections[diffAnswer]) == 0:
-		kind = "NODATA"
-	}
-	if len(m.sections[diffAnswer]) > 0 {
-		kind += " with answer"
-		if m.referral() {
-			kind += " and referral"
-		}
-	}
-	n[kind]++
-	if m.truncated {
-		n["truncated"]++
-	}
 }

@@ -104,18 +104,13 @@ type diffZone struct {
 // diffCase is a small family of random zones. All names of its zones are at or below base, which no other case has, so that many
 // cases are served at once; but the root zone's case has no base.
 type diffCase struct {
-	base  string
-	zones []*diffZone
-	root  *diffZone // another case's, served beside this one; or nil
+	base   string
+	zones  []*diffZone
+	beside []*diffZone // the root zone's case, if it is served, too
 }
 
 // all gives all zones that the case's names may be in.
-func (c *diffCase) all() []*diffZone {
-	if c.root == nil {
-		return c.zones
-	}
-	return append([]*diffZone{c.root}, c.zones...)
-}
+func (c *diffCase) all() []*diffZone { return slices.Concat(c.zones, c.beside) }
 
 // baseOf gives the n-th base label: seven digits that stand nowhere else in a zone, so that a case moves to another base by
 // replacing text, and keeps its names' lengths.
