@@ -52,7 +52,7 @@ func (s *Set) AnswerHashed(msg, qname []byte, labels int, hash uint64, qtype uin
 	if kind == matchOutside {
 		return msg, Reply{}
 	}
-	a := answer{s: s, start: len(msg), limit: min(limit, cap(msg)), at: questionAt, nameLen: len(qname)}
+	a := answer{s: s, start: len(msg), limit: min(limit, cap(msg)), at: questionAt, nameLen: len(qname), plain: len(qname)}
 	a.reply = Reply{Kind: Answered, AA: true, Zone: s.zoneOf(rec)}
 	if kind == matchDNAME {
 		msg = a.walk(msg, rec, kind, qtype, firstLink)
@@ -76,10 +76,14 @@ const (
 // lookup finds the record that decides about a folded name (RFC 1034 section 4.3.2, RFC 6672 section 3.2).
 func (s *Set) lookup(name []byte, labels int, hash uint64) (uint32, matchKind) {
 	rec := s.findHashed(name, hash)
-	exact := rec != 0
-	if !exact {
-		rec = s.closest(name, labels)
+	if rec != 0 {
+		return s.match(rec, true)
 	}
+	return s.match(s.closest(name, labels), false)
+}
+
+// match says what a record decides about a name: its own if exact, else one whose closest encloser it is.
+func (s *Set) match(rec uint32, exact bool) (uint32, matchKind) {
 	switch flags := s.flags(rec); {
 	case flags&recOutside != 0:
 		return rec, matchOutside
@@ -118,6 +122,7 @@ type answer struct {
 	limit int
 	// The name to answer for stands whole in the message here: the question's, or one that a DNAME made.
 	at, nameLen int
+	plain       int // octets of it that stand there before a compression pointer
 }
 
 // finish appends the answer of a record that is no redirection.

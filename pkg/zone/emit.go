@@ -47,7 +47,7 @@ func (a *answer) emitFull(msg, p []byte, at, nameLen int) []byte {
 	suffixes := 2 * int(le.Uint16(p[18:]))
 	bySuffix, bySelf := at+nameLen-questionAt-base, begin-questionAt-base-questionFS
 	if at != questionAt {
-		relocate(msg, out, lists[:suffixes], at, nameLen-base)
+		relocate(msg, out, lists[:suffixes], at+a.plain, nameLen-base-a.plain)
 	} else if bySuffix != 0 {
 		move(out, lists[:suffixes], bySuffix)
 	}
@@ -86,21 +86,39 @@ func move(out, list []byte, by int) {
 	}
 }
 
-// relocate makes pointers to suffixes of the question's name, as compiled, point to those of the name at an offset of msg, which
-// is longer by so much. That name may itself be compressed, so each suffix is looked for.
+// relocate makes pointers to suffixes of the question's name, as compiled, point to those of the name that ends, or goes on with a
+// pointer, at an offset of msg, up to which it is longer by so much. That name may itself be compressed, so each suffix is looked for; a set's records point at few of them.
 func relocate(msg, out, list []byte, at, longer int) {
-	for ; len(list) >= 2; list = list[2:] {
+	var compiled, found [relocated]uint16
+	for n := 0; len(list) >= 2; list = list[2:] {
 		place := int(binary.LittleEndian.Uint16(list))
 		if place+2 > len(out) {
 			return
 		}
-		skip := int(binary.BigEndian.Uint16(out[place:])&^pointerMask) - questionAt + longer
-		binary.BigEndian.PutUint16(out[place:], pointerMask|uint16(locate(msg, at, skip)))
+		was := binary.BigEndian.Uint16(out[place:])
+		i := 0
+		for i < relocated && compiled[i] != was {
+			i++
+		}
+		if i == relocated {
+			i = n % relocated
+			n++
+			compiled[i] = was
+			found[i] = pointerMask | uint16(locate(msg, at, int(was&^pointerMask)-questionAt+longer))
+		}
+		binary.BigEndian.PutUint16(out[place:], found[i])
 	}
 }
 
-// locate gives the offset of the suffix of a name, behind the first skip octets of its labels.
+// relocated is how many suffixes relocate remembers: the owner's, the zone's and those of two hosts' domains.
+const relocated = 4
+
+// locate gives the offset of the suffix of a name, behind the first skip octets of its labels; fewer than none are before at, where
+// the name stands as it is.
 func locate(msg []byte, at, skip int) int {
+	if skip < 0 {
+		return at + skip
+	}
 	for {
 		switch n := int(msg[at]); {
 		case n >= pointerMask>>8: // backwards: all pointers are ours

@@ -34,11 +34,11 @@ const (
 
 // Limits of compiled answers.
 const (
-	// chainMax bounds the links of a CNAME or DNAME chain, in one compiled answer and at run time again: resolvers give
-	// up at 8 to 16.
-	chainMax = 16
+	// chainMax bounds the links of a CNAME or DNAME chain, in one compiled answer and at run time again. Resolvers go on from
+	// the last one, and give up at 8 to 16 themselves; a link that is followed at run time costs a look-up, for any packet.
+	chainMax = 8
 	// selfPointerMax bounds how far into an answer compression pointers reach. Pointers hold 14 bits; before the answer
-	// may stand a question and chainMax DNAME links of at most 534 bytes each, and 16 + 255 + 16 * 534 + 7168 < 16384.
+	// may stand a question and chainMax DNAME links of at most 534 bytes each, and 16 + 255 + 8 * 534 + 7168 < 16384.
 	selfPointerMax = 7168
 	// compressMax bounds the names remembered for compression in one answer: the search is linear.
 	compressMax = 2200

@@ -164,7 +164,7 @@ func (tw *twin) answer(name string, qtype uint16) twinAnswer {
 		}
 		before := a
 		next, redirected := tw.step(&a, origin, name, qtype)
-		if linked := next != "" || a.rcode == dns.RcodeYXDomain; linked && (seen[name] || len(seen) == 16) {
+		if linked := next != "" || a.rcode == dns.RcodeYXDomain; linked && (seen[name] || len(seen) == 8) {
 			return before
 		}
 		if next == "" || redirected && qtype == dns.TypeCNAME {

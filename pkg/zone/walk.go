@@ -8,20 +8,19 @@ import (
 )
 
 // walk is a chain that is followed while it is answered, because it begins with the question's own labels: below a DNAME, or at a
-// wildcard that also stands for names further on.
+// wildcard that also stands for names further on. What a link costs, anyone may have who sends a datagram: so names are compressed
+// against the target of their DNAME, or the owner of their CNAME, without a search through the message.
 type walk struct {
 	answer
 
 	whole  [nameMax]byte // the name reached, as it stands in the message, there perhaps compressed
 	folded [nameMax]byte // the same, folded
 	seen   [chainMax]uint64
-	dnames [chainMax]uint32 // records whose DNAME is in the message
-	n      int              // DNAMEs
+	n      int              // DNAMEs in the message
+	dnames [chainMax]uint32 // their records
+	to     [chainMax]uint16 // where their targets stand
 	// endless says by DNAME that its target is below it: each name that it makes is, too, and longer.
 	endless [chainMax]bool
-	// known is where names stand that others may point at: the question's, DNAMEs' targets, names that were reached.
-	known [1 + 2*chainMax]uint16
-	names int
 }
 
 // walk answers a question below a DNAME, or for a CNAME with recWalk, whose record is rec.
@@ -38,8 +37,7 @@ func (a *answer) walk(msg []byte, rec uint32, kind matchKind, qtype uint16, firs
 func (w *walk) follow(msg []byte, rec uint32, kind matchKind, qtype uint16, firstLink bool) []byte {
 	s := w.s
 	copy(w.whole[:], msg[questionAt:w.start])
-	w.known[0], w.names = questionAt, 1
-	w.fold()
+	fold(w.folded[:copy(w.folded[:], w.whole[:w.nameLen])])
 	hash := s.hasher.hash(w.folded[:w.nameLen])
 	var first []byte
 	var firstAN uint16
@@ -48,9 +46,10 @@ func (w *walk) follow(msg []byte, rec uint32, kind matchKind, qtype uint16, firs
 			return msg
 		}
 		w.seen[hop] = hash
-		ok := false
+		ok, prefix := false, 0
 		if kind == matchDNAME {
-			msg, ok = w.redirect(msg, rec)
+			prefix = w.nameLen - len(s.name(rec))
+			msg, ok = w.redirect(msg, rec, prefix)
 		} else {
 			msg, ok = w.alias(msg, rec)
 		}
@@ -60,9 +59,8 @@ func (w *walk) follow(msg []byte, rec uint32, kind matchKind, qtype uint16, firs
 		if !ok || qtype == dns.TypeCNAME {
 			return msg
 		}
-		name := w.folded[:w.nameLen]
-		hash = s.hasher.hash(name)
-		if rec, kind = s.lookup(name, labelCount(name), hash); kind == matchOutside || s.zoneOf(rec) != w.reply.Zone {
+		hash = s.hasher.hash(w.folded[:w.nameLen])
+		if rec, kind = w.lookup(prefix, hash); kind == matchOutside || s.zoneOf(rec) != w.reply.Zone {
 			return msg
 		}
 	}
@@ -81,9 +79,6 @@ func (w *walk) follow(msg []byte, rec uint32, kind matchKind, qtype uint16, firs
 	return msg
 }
 
-// fold folds the name reached.
-func (w *walk) fold() { fold(w.folded[:copy(w.folded[:w.nameLen], w.whole[:])]) }
-
 // links says whether a record answers a type with another name.
 func (s *Set) links(rec uint32, kind matchKind, qtype uint16) bool {
 	switch kind {
@@ -100,36 +95,49 @@ func (s *Set) links(rec uint32, kind matchKind, qtype uint16) bool {
 	return false
 }
 
-// below says whether a name, not folded, is at or below that of a record.
-func (s *Set) below(name []byte, rec uint32) bool {
-	var buf [nameMax]byte
-	name = buf[:copy(buf[:], name)]
-	fold(name)
-	return within(name, s.name(rec))
+// lookup finds the record that decides about the name reached, whose first octets, so many, a DNAME left as they were. Most often
+// nothing stands right below the DNAME's target, and so nothing further below: then the target decides, without a search among
+// labels that only the question has.
+func (w *walk) lookup(prefix int, hash uint64) (uint32, matchKind) {
+	s, name := w.s, w.folded[:w.nameLen]
+	if prefix > 0 {
+		last, labels := 0, 1
+		for next := 1 + int(name[0]); next < prefix; next += 1 + int(name[next]) {
+			last = next
+			labels++
+		}
+		if to := s.find(name[prefix:]); to != 0 && s.find(name[last:]) == 0 {
+			return s.match(to, false)
+		}
+		return s.lookup(name, labels+labelCount(name[prefix:]), hash)
+	}
+	return s.lookup(name, labelCount(name), hash)
 }
 
 // redirect appends the DNAME of rec, unless it is there already, and the CNAME from the name at w.at to what the DNAME makes of it,
-// which is the name reached then. A DNAME's target is never compressed (RFC 6672 section 2.5), but the CNAME's is. It is false if
-// the answer ends here: the new name is too long, or the message is.
-func (w *walk) redirect(msg []byte, rec uint32) ([]byte, bool) {
+// which is the name reached then. A DNAME's target is never compressed (RFC 6672 section 2.5), but the CNAME's is, by that. It is
+// false if the answer ends here: the new name is too long, or the message is. The first octets of the name, prefix, stay.
+func (w *walk) redirect(msg []byte, rec uint32, prefix int) ([]byte, bool) {
 	s, r := w.s, &w.reply
 	p := s.arena[4*uint64(s.entry(rec, dns.TypeDNAME)):]
 	owner := s.name(rec)
 	rest := pieceWire(p)[min(len(owner), 2):] // type, class, TTL, length, target
 	to := rest[10:]
-	prefix := w.nameLen - len(owner)
 	i := slices.Index(w.dnames[:w.n], rec)
 	if i >= 0 && w.endless[i] {
 		return msg, false
 	}
+	folded := w.folded[prefix:]
+	folded = folded[:copy(folded, to)] // of the new name, if it is not too long
+	fold(folded)
 	if i < 0 {
 		if len(msg)+2+len(rest) > w.limit {
 			return r.truncate(msg, w.start), false
 		}
-		msg = binary.BigEndian.AppendUint16(msg, pointerMask|uint16(locate(msg, w.at, prefix)))
-		w.learn(len(msg) + 10)
+		i = w.n
+		msg = binary.BigEndian.AppendUint16(msg, pointerMask|uint16(locate(msg, w.at+w.plain, prefix-w.plain)))
+		w.dnames[i], w.to[i], w.endless[i] = rec, uint16(len(msg)+10), len(folded) == len(to) && within(folded, owner)
 		msg = append(msg, rest...)
-		w.dnames[w.n], w.endless[w.n] = rec, s.below(to, rec)
 		w.n++
 		r.AN++
 	}
@@ -137,42 +145,58 @@ func (w *walk) redirect(msg []byte, rec uint32) ([]byte, bool) {
 		r.Rcode = dns.RcodeYXDomain
 		return msg, false
 	}
-	if len(msg)+12 > w.limit {
+	size := prefix + min(len(to), 2)
+	if len(msg)+12+size > w.limit {
 		return r.truncate(msg, w.start), false
 	}
 	msg = binary.BigEndian.AppendUint16(msg, pointerMask|uint16(w.at))
 	msg = append(msg, 0, byte(dns.TypeCNAME), 0, 1)
 	msg = append(msg, rest[4:8]...)
-	msg = append(msg, 0, 0)
+	msg = binary.BigEndian.AppendUint16(msg, uint16(size))
+	w.at, w.plain = len(msg), prefix
 	w.nameLen = prefix + copy(w.whole[prefix:], to)
+	msg = append(msg, w.whole[:prefix]...)
+	if len(to) == 1 {
+		msg = append(msg, 0)
+		w.plain++
+	} else {
+		msg = binary.BigEndian.AppendUint16(msg, pointerMask|w.to[i])
+	}
 	r.AN++
-	return w.target(msg)
+	return msg, true
 }
 
-// alias appends the CNAME of rec for the name at w.at. Its target is the name reached then. It is false if the message is full.
+// alias appends the CNAME of rec for the name at w.at. Its target is the name reached then, and stands in the message as it was
+// compiled: compressed against the name that it is for. It is false if the message is full.
 func (w *walk) alias(msg []byte, rec uint32) ([]byte, bool) {
 	p := w.s.arena[4*uint64(w.s.entry(rec, dns.TypeCNAME)):]
-	wire := pieceWire(p)
-	fixed, data := wire[2:12], wire[12:] // type, class, TTL, length; the target, which may end with a suffix of the record's name
-	if len(msg)+2+len(fixed) > w.limit {
+	wire := pieceWire(p)[2:] // type, class, TTL, length; the target, which may end with a suffix of the record's name
+	if len(msg)+2+len(wire) > w.limit {
 		return w.reply.truncate(msg, w.start), false
 	}
-	msg = binary.BigEndian.AppendUint16(msg, pointerMask|uint16(w.at))
-	msg = append(msg, fixed...)
+	owner, plain := w.at, w.plain
+	msg = binary.BigEndian.AppendUint16(msg, pointerMask|uint16(owner))
+	msg = append(msg, wire...)
+	w.at = len(msg) - len(wire) + 10
 	w.reply.AN++
-	old := w.whole
+	data := wire[10:]
 	n := 0
 	for data[n] != 0 && data[n] < pointerMask>>8 {
 		n += 1 + int(data[n])
 	}
-	copy(w.whole[:], data[:n+1])
+	w.plain = n
 	if data[n] == 0 {
-		w.nameLen = n + 1
+		n++
+		w.nameLen, w.plain = n, n
 	} else {
 		skip := int(binary.BigEndian.Uint16(data[n:])&^pointerMask) - questionAt + w.nameLen - int(p[2])
-		w.nameLen = n + copy(w.whole[n:], old[skip:w.nameLen])
+		w.nameLen = n + copy(w.whole[n:], w.whole[skip:w.nameLen])
+		copy(w.folded[n:], w.folded[skip:])
+		binary.BigEndian.PutUint16(msg[w.at+n:], pointerMask|uint16(locate(msg, owner+plain, skip-plain)))
 	}
-	return w.target(msg)
+	copy(w.whole[:], data[:n])
+	fold(w.folded[:copy(w.folded[:], data[:n])])
+	return msg, true
 }
 
 // pieceWire gives the wire bytes of a piece, of one record.
@@ -182,52 +206,4 @@ func pieceWire(p []byte) []byte {
 		header = simpleHeader
 	}
 	return p[header:][:int(binary.LittleEndian.Uint16(p[4:]))]
-}
-
-// target appends the name reached as the rdata of a CNAME, behind its length, and points at what stands in the message already.
-func (w *walk) target(msg []byte) ([]byte, bool) {
-	w.fold()
-	name := w.folded[:w.nameLen]
-	best, at := 1, 0
-	var buf [nameMax]byte
-	for _, k := range w.known[:w.names] {
-		other := buf[:readName(&buf, msg, int(k))]
-		fold(other)
-		if n := shared(name, other); n > best {
-			best, at = n, locate(msg, int(k), len(other)-n)
-		}
-	}
-	size := len(name) - best + min(best, 2)
-	if len(msg)+size > w.limit {
-		return w.reply.truncate(msg, w.start), false
-	}
-	binary.BigEndian.PutUint16(msg[len(msg)-2:], uint16(size))
-	w.at = len(msg)
-	msg = append(msg, w.whole[:len(name)-best]...)
-	if best == 1 {
-		msg = append(msg, 0)
-	} else {
-		msg = binary.BigEndian.AppendUint16(msg, pointerMask|uint16(at))
-	}
-	w.learn(w.at)
-	return msg, true
-}
-
-// learn remembers where a name stands.
-func (w *walk) learn(at int) {
-	if w.names < len(w.known) {
-		w.known[w.names] = uint16(at)
-		w.names++
-	}
-}
-
-// readName copies a name of a message of ours, which may be compressed, and gives its length.
-func readName(buf *[nameMax]byte, msg []byte, at int) int {
-	for n := 0; ; at += 1 + int(msg[at]) {
-		at = locate(msg, at, 0)
-		n += copy(buf[n:], msg[at:][:1+int(msg[at])])
-		if msg[at] == 0 {
-			return n
-		}
-	}
 }
