@@ -25,8 +25,10 @@ func TestAppendMiekg(t *testing.T) {
 	msg = dnswire.AppendA(msg, 12, 30, [4]byte{192, 0, 2, 1})
 	msg = dnswire.AppendAAAA(msg, 12, 31, [16]byte{0x20, 1, 0xd, 0xb8, 15: 1})
 	msg = dnswire.AppendCNAME(msg, 16, 32, name("target.example.net"))
-	o := dnswire.OPT{UDPSize: 1232, DO: true, ECS: &q.ECS, Scope: 20, NSID: []byte("pop"), Keepalive: true, KeepaliveTimeout: 100,
-		Cookie: []byte("12345678abcdefghijklmnop"), ZoneVersion: true, ZoneLabels: 2, ZoneSerial: 0x01020304, EDE: true, EDECode: 20, EDEText: strings.Repeat("x", 70)}
+	o := dnswire.OPT{
+		UDPSize: 1232, DO: true, ECS: &q.ECS, Scope: 20, NSID: []byte("pop"), Keepalive: true, KeepaliveTimeout: 100,
+		Cookie: []byte("12345678abcdefghijklmnop"), ZoneVersion: true, ZoneLabels: 2, ZoneSerial: 0x01020304, EDE: true, EDECode: 20, EDEText: strings.Repeat("x", 70),
+	}
 	before := len(msg)
 	msg = o.Append(msg, dnswire.RcodeBadVers)
 	if n := len(msg) - before; n != o.Len()+o.EDELen() {

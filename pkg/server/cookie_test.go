@@ -86,19 +86,27 @@ func TestA40CookieVectors(t *testing.T) {
 		valid         bool
 	}{
 		{
-			"A.1 learning a new server cookie", []string{secretA}, "198.51.100.100", 1559731985,
+			"A.1 learning a new server cookie",
+			[]string{secretA},
+			"198.51.100.100", 1559731985,
 			clientCookie, clientCookie + "010000005cf79f111f8130c3eee29480", false,
 		},
 		{
-			"A.2 the same client learning a renewed one", []string{secretA}, "198.51.100.100", 1559734385,
+			"A.2 the same client learning a renewed one",
+			[]string{secretA},
+			"198.51.100.100", 1559734385,
 			clientCookie + "010000005cf79f111f8130c3eee29480", clientCookie + "010000005cf7a871d4a564a1442aca77", true,
 		},
 		{
-			"A.3 another client learning a renewed one", []string{secretA}, "203.0.113.203", 1559734700,
+			"A.3 another client learning a renewed one",
+			[]string{secretA},
+			"203.0.113.203", 1559734700,
 			"fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5", "fc93fc62807ddb86010000005cf7a9acf73a7810aca2381e", false, // older than an hour
 		},
 		{
-			"A.4 IPv6 and a renewed secret", []string{secretB, "dd3bdf9344b678b185a6f5cb60fca715"}, "2001:db8:220:1:59de:d0f4:8769:82b8", 1559741961,
+			"A.4 IPv6 and a renewed secret",
+			[]string{secretB, "dd3bdf9344b678b185a6f5cb60fca715"},
+			"2001:db8:220:1:59de:d0f4:8769:82b8", 1559741961,
 			"22681ab97d52c298010000005cf7c57926556bd0934c72f8", "22681ab97d52c298010000005cf7c609a6bb79d16625507a", true,
 		},
 	} {

@@ -260,7 +260,8 @@ func (r *responder) lookUp(v *view, p *packet, msg []byte, hash uint64, reply *z
 		z := v.answering(reply.Zone, q)
 		r.opt.ZoneLabels, r.opt.ZoneSerial = z.labels, z.serial
 	}
-	kind, scope := Steered, uint8(0)
+	var kind Kind
+	var scope uint8
 	if reply.Kind == zone.Steered {
 		msg, kind, scope = r.steer(v, p, msg, reply)
 	} else {
