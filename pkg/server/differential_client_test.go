@@ -138,7 +138,7 @@ func (out *diffReplies) udp(addr string, queries [][]byte) error {
 			tries++
 			for i := first; i < sent; i++ {
 				if out.wire[i] == nil {
-					if err := send(i); err != nil {
+					if err = send(i); err != nil {
 						return err
 					}
 				}

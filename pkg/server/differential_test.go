@@ -189,7 +189,7 @@ func (r *diffRun) batch(t *testing.T, rnd *rand.Rand, n int, root bool) {
 	}
 	stats, found := r.compare(t, set, files, cases, trials)
 	r.mu.Lock()
-	r.diffStats.add(stats)
+	r.add(stats)
 	var shrink []*diffFinding
 	for _, f := range found {
 		if !r.shrunk[f.signature()] && len(r.shrunk) < diffShrinkMax {
@@ -421,8 +421,11 @@ func (r *diffRun) report(t *testing.T, took time.Duration) {
 		about string
 		n     map[string]int
 	}{
-		{"cases with a zone that is refused by", s.refused}, {"explained differences", s.reasons}, {"unexplained differences", s.unexplained},
-		{"cases with", s.features}, {"answers", s.kinds},
+		{"cases with a zone that is refused by", s.refused},
+		{"explained differences", s.reasons},
+		{"unexplained differences", s.unexplained},
+		{"cases with", s.features},
+		{"answers", s.kinds},
 	} {
 		for _, k := range slices.Sorted(maps.Keys(part.n)) {
 			t.Logf("%s: %6d %s", part.about, part.n[k], k)

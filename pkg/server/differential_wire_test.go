@@ -268,11 +268,11 @@ func (m *diffMessage) has(section int, typ uint16) bool {
 	return slices.ContainsFunc(m.sections[section], func(r diffRR) bool { return r.typ == typ })
 }
 
-// count counts the records of a type in a section.
-func (m *diffMessage) count(section int, typ uint16) int {
+// cnames counts the CNAMEs of the answer.
+func (m *diffMessage) cnames() int {
 	n := 0
-	for _, r := range m.sections[section] {
-		if r.typ == typ {
+	for _, r := range m.sections[diffAnswer] {
+		if r.typ == dns.TypeCNAME {
 			n++
 		}
 	}

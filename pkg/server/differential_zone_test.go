@@ -380,17 +380,21 @@ func (z *diffZone) add(owner labels, ttl uint32, typ, rdata string, target label
 	return true
 }
 
-// unhide takes away what may not be below a DNAME (RFC 6672 section 2.4), and name servers without addresses.
+// unhide takes away DNAMEs that hide the zone's name servers or a zone below, and all else that may not be below a DNAME (RFC 6672
+// section 2.4).
 func (g *diffGen) unhide() {
+	hides := func(d diffRecord, n labels) bool {
+		return d.typ == "DNAME" && len(n) > len(d.owner) && n.within(d.owner)
+	}
 	for _, z := range g.c.zones {
-		var dnames []labels
-		for _, r := range z.records {
-			if r.typ == "DNAME" {
-				dnames = append(dnames, r.owner)
-			}
-		}
+		servers := z.set(z.origin, "NS")
 		z.records = slices.DeleteFunc(z.records, func(r diffRecord) bool {
-			return slices.ContainsFunc(dnames, func(d labels) bool { return len(r.owner) > len(d) && r.owner.within(d) })
+			return slices.ContainsFunc(servers, func(ns diffRecord) bool { return hides(r, ns.target) }) ||
+				slices.ContainsFunc(g.c.zones, func(o *diffZone) bool { return hides(r, o.origin) })
+		})
+		all := slices.Clone(z.records)
+		z.records = slices.DeleteFunc(z.records, func(r diffRecord) bool {
+			return slices.ContainsFunc(all, func(d diffRecord) bool { return hides(d, r.owner) })
 		})
 	}
 }
