@@ -267,7 +267,7 @@ func (r *responder) lookUp(v *view, p *packet, msg []byte, hash uint64, reply *z
 	} else {
 		kind = kindOf(reply)
 	}
-	if zone.IsMinimal(q.Type) && reply.AN > 0 && p.transport == UDP && len(msg)+r.limit-r.room() >= 2*r.size {
+	if zone.IsMinimal(q.Type) && reply.AN > 0 && p.transport == UDP && len(msg)+r.trim(len(msg)) >= 2*r.size {
 		// Whoever asks for all that there is shall not make others get it (RFC 8482 section 3).
 		*reply = zone.Reply{Kind: zone.Answered, AA: reply.AA, TC: true, Zone: reply.Zone}
 		msg = start
@@ -292,8 +292,12 @@ func kindOf(reply *zone.Reply) Kind {
 // that they are of no use to amplify with (as RFC 9000 section 8.1 has it for QUIC).
 const unverifiedMax = 3
 
-// trim leaves out of the OPT record what is there to be read by people, where an answer of n octets has no room for it.
-func (r *responder) trim(n int) {
+// trim leaves out of the OPT record what is there to be read by people, where an answer of n octets before it has no room for
+// that, and gives the octets of the record; 0 for a query without one.
+func (r *responder) trim(n int) int {
+	if !r.q.EDNS {
+		return 0
+	}
 	o, limit := &r.opt, r.limit
 	if !r.verified {
 		limit = min(limit, unverifiedMax*r.size)
@@ -304,6 +308,7 @@ func (r *responder) trim(n int) {
 	if !r.verified && len(o.NSID) > 0 && n+o.Len()+o.EDELen() > limit {
 		o.NSID = nil
 	}
+	return o.Len() + o.EDELen()
 }
 
 // finish appends the OPT record, writes the header and counts.

@@ -153,7 +153,7 @@ func (s *Server) Publish(w *World) {
 	defer s.mu.Unlock()
 	old := s.view.Load()
 	if old.world.set == w.set {
-		s.view.Store(newView(&s.cfg, w, old.hits)) // the same policies in the same order
+		s.view.Store(old.with(&s.cfg, w)) // the same policies in the same order
 		return
 	}
 	if s.last != nil {

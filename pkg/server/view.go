@@ -32,11 +32,7 @@ const (
 
 // newView makes the view of a world. Policies are counted in h.
 func newView(cfg *Config, w *World, h hits) *view {
-	v := &view{world: w, hits: h}
-	if cfg.Identity != "" {
-		set, table := w.set.ID(), w.table.ID()
-		v.nsid = []byte(cfg.Identity + "/" + set[:min(len(set), worldTagDigits)] + "-" + table[:min(len(table), worldTagDigits)])
-	}
+	v := &view{world: w, hits: h, nsid: nsid(cfg, w)}
 	off := map[string]bool{}
 	for _, origin := range cfg.ECSOff {
 		off[strings.ToLower(strings.TrimSuffix(origin, "."))+"."] = true
@@ -56,6 +52,22 @@ func newView(cfg *Config, w *World, h hits) *view {
 		v.ecsOff = v.ecsOff || zv.ecsOff
 	}
 	return v
+}
+
+// with is the view of a newer world of the same zones: in microseconds, as a verdict comes with it, however many zones there are.
+func (v *view) with(cfg *Config, w *World) *view {
+	next := *v
+	next.world, next.nsid = w, nsid(cfg, w)
+	return &next
+}
+
+// nsid names the node and what it serves; nothing where the node has no name.
+func nsid(cfg *Config, w *World) []byte {
+	if cfg.Identity == "" {
+		return nil
+	}
+	set, table := w.set.ID(), w.table.ID()
+	return []byte(cfg.Identity + "/" + set[:min(len(set), worldTagDigits)] + "-" + table[:min(len(table), worldTagDigits)])
 }
 
 // above is the name in presentation form without its first label; false for the root.

@@ -191,12 +191,16 @@ func publish(cells []Cell, plan []uint32, width, floor uint8) []uint8 {
 	return scope
 }
 
-// countScopes counts the different prefixes that publish gave to cells; a cell that is wider than the floor counts as one.
+// countScopes counts the different prefixes that publish gave to cells. A cell that is wider than the floor is published in
+// pieces of it.
 func countScopes(cells []Cell, scope []uint8, width uint8) int {
 	n := 0
 	prefix := func(i int) uint64 { return cells[i].Start >> (width - scope[i]) }
-	for i := range cells {
-		if i == 0 || scope[i] != scope[i-1] || prefix(i) != prefix(i-1) {
+	for i, c := range cells {
+		switch {
+		case c.Bits < scope[i]:
+			n += 1 << (scope[i] - c.Bits)
+		case i == 0 || scope[i] != scope[i-1] || prefix(i) != prefix(i-1):
 			n++
 		}
 	}

@@ -420,8 +420,8 @@ func (t *Table) Cells() int { return int(t.cells.numbers) }
 // Offers says whether a policy answers a type; where not, the answer is NODATA.
 func (t *Table) Offers(p PolicyID, y Type) bool { return t.policies[p].offers[y] }
 
-// Scopes is how many different scopes a policy publishes: what a resolver's cache may come to hold of each of its names. A
-// cell that is wider than the least scope counts as one. It is 1 where the text does not depend on the client.
+// Scopes is how many different scopes a policy publishes: what a resolver's cache may come to hold of each of its names. It is 1
+// where the text does not depend on the client.
 func (t *Table) Scopes(p PolicyID) int {
 	if l := &t.layouts[t.policies[p].layout]; l.byClient {
 		return l.scopes
