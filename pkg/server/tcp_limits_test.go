@@ -15,6 +15,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"geodns/internal/dnstest"
 	"geodns/pkg/server"
 )
 
@@ -89,13 +90,12 @@ func TestTCPSources(t *testing.T) {
 // TestTCPLongestSilentTwin compares who is evicted with who a search of all would find, while connections come, go and
 // are answered at random.
 func TestTCPLongestSilentTwin(t *testing.T) {
-	seed := rand.Uint64()
+	seed := dnstest.Seed(t)
 	rounds := 3000
 	if os.Getenv("GEODNS_PROVE") != "" {
 		rounds = 300_000
 	}
 	t.Run("A-61 longest silent", func(t *testing.T) {
-		t.Logf("seed %d", seed)
 		rng := rand.New(rand.NewPCG(seed, 0))
 		const limit, perSource = 20, 6
 		_, conns := unserved(t, server.TCPConfig{Connections: limit, PerSource: perSource})

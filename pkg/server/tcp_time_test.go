@@ -218,7 +218,7 @@ func TestTCPBatchBounds(t *testing.T) {
 				}
 				for b := buf[:n]; len(b) > 0; answers++ {
 					length = 2 + int(binary.BigEndian.Uint16(b))
-					if buf[2+2]&2 != 0 {
+					if b[2+2]&2 != 0 {
 						t.Fatal("an answer is truncated")
 					}
 					b = b[length:]
