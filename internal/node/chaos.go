@@ -18,13 +18,13 @@ import (
 )
 
 // The node answers TXT questions of class CH below geodns, for the addresses that the configuration allows: dig is the debugger that
-// everyone has. The server asks on its workers, so answers are bounded in number, time and length, and nothing that goes wrong with
-// one comes back to the worker.
+// everyone has. The server asks over TCP alone, for the goroutine of one connection; answers are bounded in number, time and length,
+// and nothing that goes wrong with one comes back to the server.
 const (
 	// chaosAtOnce is how many answers are made at a time: people ask, not programs.
 	chaosAtOnce = 4
-	// chaosTimeout is how long the worker waits for one. A decision takes microseconds, its reasons a millisecond; the worker's other
-	// clients wait too.
+	// chaosTimeout is how long a connection waits for one. A decision takes microseconds, its reasons a millisecond; the queries behind
+	// it on the connection wait too.
 	chaosTimeout = 500 * time.Millisecond
 	// chaosLinesMax bounds the lines of an answer: a message over TCP has room for 65,535 octets.
 	chaosLinesMax = 200
@@ -52,7 +52,7 @@ func (n *Node) loadOf(w *server.World) *loaded {
 	return nil
 }
 
-// chaosQuestion is a question of class CH, copied out of the worker's buffers.
+// chaosQuestion is a question of class CH, copied out of the server's buffers.
 type chaosQuestion struct {
 	kind   string // explain, status, client
 	name   string // explain: of what, in presentation form; "": nothing

@@ -64,8 +64,9 @@ func (r *responder) chaosByFunc(w *World, p *packet, msg []byte, reply *zone.Rep
 	if !bytes.HasSuffix(r.q.Name[:r.q.NameLen], []byte(ownNames)) || !r.mayAsk(source) {
 		return msg, Refused
 	}
-	if !r.verified {
-		// Anyone can write an allowed source on a datagram. The client comes back with a cookie, or over TCP.
+	if p.transport == UDP {
+		// Anyone can write an allowed source on a datagram, and a worker has no time to wait for an answer with. The client
+		// comes back over TCP, by itself.
 		r.opt.EDE = false
 		*reply = zone.Reply{AA: true, TC: true}
 		return msg, Chaos

@@ -74,8 +74,8 @@ type Config struct {
 	// TCP bounds connections; zero fields are the defaults above.
 	TCP TCPConfig
 	// Chaos answers the TXT questions of class CH for names that end in `geodns`; nil refuses them. It is called
-	// on a worker, for sources within ChaosAllow alone, and over UDP only for those with a server cookie, so that none is
-	// forged: without one the answer is TC. The strings of the answer are cut at 255 octets; ok false is REFUSED.
+	// for sources within ChaosAllow alone and over TCP alone, by the goroutine of the connection: it may take its time, and no
+	// source is forged. Over UDP the answer is TC. The strings of the answer are cut at 255 octets; ok false is REFUSED.
 	Chaos      func(w *World, q *dnswire.Query, source netip.Addr) (txt []string, ok bool)
 	ChaosAllow []netip.Prefix
 	// CookieSecrets turns DNS cookies on (RFC 7873): the first makes them, all are accepted; at most CookieSecretsMax.

@@ -264,29 +264,6 @@ func TestA40CookieOnly(t *testing.T) {
 	}
 }
 
-// TestCookieVerifies asks for what only those may have whose source is not forged.
-func TestCookieVerifies(t *testing.T) {
-	cfg := server.Config{
-		CookieSecrets: []server.CookieSecret{secret(t, secretA)}, ChaosAllow: []netip.Prefix{netip.PrefixFrom(clientEU, 32)},
-		Chaos: func(*server.World, *dnswire.Query, netip.Addr) ([]string, bool) { return []string{"told"}, true },
-	}
-	r, err := server.NewResponder(cfg, testWorld(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	query := func(cookie string) []byte {
-		return r.Answer(server.UDP, clientEU, ask(t, "a.explain.geodns.", dns.TypeTXT, chaosClass,
-			edns(1232, &dns.EDNS0_COOKIE{Code: dnswire.OptionCookie, Cookie: cookie})), server.BufferLen)
-	}
-	_, cookie, records := cookieOf(t, query(clientCookie))
-	if records != 0 {
-		t.Error("told without a cookie of ours")
-	}
-	if _, _, records = cookieOf(t, query(cookie)); records != 1 {
-		t.Error("not told with a cookie of ours")
-	}
-}
-
 // TestSetCookieSecrets changes the secrets of a running server.
 func TestSetCookieSecrets(t *testing.T) {
 	s := serve(t, server.Config{CookieSecrets: []server.CookieSecret{secret(t, secretA)}}, testWorld(t))
