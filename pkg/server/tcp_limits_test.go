@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -85,6 +86,52 @@ func TestTCPSources(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTCPDefaultLimits fills a server that has the default limits, and shows who makes room: of a source that is full, the
+// connection of its own that was silent longest; else the one of all.
+func TestTCPDefaultLimits(t *testing.T) {
+	t.Run("A-61 4,096 connections, 64 a source", func(t *testing.T) {
+		const limit, perSource, more = 4096, 64, 100
+		s, conns := unserved(t, server.TCPConfig{})
+		// Numbers are silent in an order that is not the one in which they came: an odd factor makes a permutation.
+		order := make([]int, limit)
+		held := make([]*stub, limit)
+		for i := range held {
+			held[i] = &stub{from: spread(i / perSource)}
+			silent := i * 1021 % limit
+			conns.Touch(conns.Admit(held[i]), time.Hour+time.Duration(silent)) // an hour: later than the clock of the test
+			order[silent] = i
+		}
+		if got := s.Stats().TCP; got != (server.TCPStats{Open: limit}) {
+			t.Fatalf("filled, counted %+v", got)
+		}
+		gone := map[int]bool{}
+		evicts := func(from netip.AddrPort, want int) {
+			t.Helper()
+			conns.Touch(conns.Admit(&stub{from: from}), 2*time.Hour)
+			gone[want] = true
+			for i, c := range held {
+				if c.closed != gone[i] || c.reset != gone[i] {
+					t.Fatalf("behind one from %s, connection %d: closed %t, reset %t; want %t", from, i, c.closed, c.reset, gone[i])
+				}
+			}
+		}
+		busy := order[0]
+		full := order[limit/2] / perSource // not the source of who was silent longest
+		own := slices.IndexFunc(order, func(i int) bool { return i/perSource == full })
+		evicts(spread(full), order[own])
+		conns.Touch(busy, 2*time.Hour) // it asks again, and so stays
+		for i, silent := 0, 1; i < more; silent++ {
+			if silent != own {
+				evicts(spread(limit+i), order[silent])
+				i++
+			}
+		}
+		if got := s.Stats().TCP; got != (server.TCPStats{Open: limit, Evicted: 1 + more}) {
+			t.Errorf("at the end, counted %+v", got)
+		}
+	})
 }
 
 // TestTCPLongestSilentTwin compares who is evicted with who a search of all would find, while connections come, go and
