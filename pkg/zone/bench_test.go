@@ -14,11 +14,13 @@ import (
 	"geodns/pkg/zone"
 )
 
-// benchZone is a zone of n hosts, with a delegation, a wildcard, a chain, a DNAME and a steered name.
+// benchZone is a zone of n hosts, with a delegation, a wildcard, a chain, a DNAME, a chain of DNAMEs, a ring of wildcards and a
+// steered name.
 func benchZone(n int) string {
 	var b strings.Builder
 	b.WriteString("$TTL 300\n@ SOA ns hostmaster 1 2 3 4 5\n NS ns\nns A 192.0.2.53\nsub NS ns.sub\nns.sub A 192.0.2.54\n*.wild A 192.0.2.1\n" +
-		"one CNAME two\ntwo CNAME host-0\nold DNAME ns\nsteered STEER www\ntosteered CNAME steered\n")
+		"one CNAME two\ntwo CNAME host-0\nold DNAME ns\n" +
+		"d1 DNAME d2\nd2 DNAME d3\nd3 DNAME d4\nd5 DNAME r1\nh.d4 A 192.0.2.55\n*.r1 CNAME own.r2\n*.r2 CNAME own.r1\nsteered STEER www\ntosteered CNAME steered\n")
 	for i := range n {
 		fmt.Fprintf(&b, "host-%d A 192.%d.%d.%d\n", i, i>>16&255, i>>8&255, i&255)
 	}
@@ -45,17 +47,20 @@ func newQuery(t testing.TB, name string, qtype uint16) query {
 func cases(t testing.TB) map[string]query {
 	t.Helper()
 	return map[string]query{
-		"hit":      newQuery(t, "host-7.example.com.", dns.TypeA),
-		"nodata":   newQuery(t, "host-7.example.com.", dns.TypeAAAA),
-		"nxdomain": newQuery(t, "nope.example.com.", dns.TypeA),
-		"deep":     newQuery(t, strings.Repeat("a.", 110)+"nope.example.com.", dns.TypeA),
-		"referral": newQuery(t, "www.sub.example.com.", dns.TypeA),
-		"wildcard": newQuery(t, "x.y.wild.example.com.", dns.TypeA),
-		"chain":    newQuery(t, "one.example.com.", dns.TypeA),
-		"dname":    newQuery(t, "x.old.example.com.", dns.TypeA),
-		"steered":  newQuery(t, "steered.example.com.", dns.TypeA),
-		"any":      newQuery(t, "host-7.example.com.", dns.TypeANY),
-		"outside":  newQuery(t, "www.example.org.", dns.TypeA),
+		"hit":       newQuery(t, "host-7.example.com.", dns.TypeA),
+		"nodata":    newQuery(t, "host-7.example.com.", dns.TypeAAAA),
+		"nxdomain":  newQuery(t, "nope.example.com.", dns.TypeA),
+		"deep":      newQuery(t, strings.Repeat("a.", 110)+"nope.example.com.", dns.TypeA),
+		"referral":  newQuery(t, "www.sub.example.com.", dns.TypeA),
+		"wildcard":  newQuery(t, "x.y.wild.example.com.", dns.TypeA),
+		"chain":     newQuery(t, "one.example.com.", dns.TypeA),
+		"dname":     newQuery(t, "x.old.example.com.", dns.TypeA),
+		"dnames":    newQuery(t, "h.d1.example.com.", dns.TypeA),
+		"ring":      newQuery(t, "x.r1.example.com.", dns.TypeA),
+		"dnamering": newQuery(t, "x.d5.example.com.", dns.TypeA),
+		"steered":   newQuery(t, "steered.example.com.", dns.TypeA),
+		"any":       newQuery(t, "host-7.example.com.", dns.TypeANY),
+		"outside":   newQuery(t, "www.example.org.", dns.TypeA),
 	}
 }
 
