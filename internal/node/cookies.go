@@ -143,6 +143,10 @@ func drawSecret() (secret, time.Duration) {
 	return s, ownLife - time.Duration(ownJitter*mathrand.Float64()*float64(ownLife))
 }
 
+// wallClock is the time without the monotonic reading: that one stands still while the machine sleeps and does not see that the clock was
+// set, and subtraction would take it where both times have one.
+func wallClock() time.Time { return time.Now().Round(0) }
+
 // keeper keeps the node's own secret: in the state folder if there is one, and else in memory. Owned by one goroutine, New's
 // until Run's.
 type keeper struct {
@@ -177,7 +181,7 @@ func newKeeper(path string, log *slog.Logger) *keeper {
 // renew does what is due by now, and says whether the secrets are others than before.
 func (k *keeper) renew() bool {
 	before := k.kept
-	k.kept = before.step(time.Now(), drawSecret)
+	k.kept = before.step(wallClock(), drawSecret)
 	changed := !k.kept.equal(before)
 	if changed || k.unsaved.Load() {
 		k.save()
@@ -204,7 +208,7 @@ func (k *keeper) save() {
 
 // run renews the secret when it is due, and gives set what is in use from then on.
 func (k *keeper) run(ctx context.Context, set func([]secret)) error {
-	timer := time.NewTimer(k.kept.wait(time.Now()))
+	timer := time.NewTimer(k.kept.wait(wallClock()))
 	defer timer.Stop()
 	for {
 		select {
@@ -214,7 +218,7 @@ func (k *keeper) run(ctx context.Context, set func([]secret)) error {
 			if k.renew() {
 				set(k.kept.secrets())
 			}
-			timer.Reset(k.kept.wait(time.Now()))
+			timer.Reset(k.kept.wait(wallClock()))
 		}
 	}
 }

@@ -66,6 +66,21 @@ func TestOwnSecretSteps(t *testing.T) {
 	}
 }
 
+// TestOwnSecretWallClock shows that secrets go by the wall clock alone: with a monotonic reading in both of two times, their difference would
+// leave out how long the machine slept, and by how much the clock was set.
+func TestOwnSecretWallClock(t *testing.T) {
+	monotonic := func(at time.Time) bool { return at != at.Round(0) } //nolint:staticcheck // the readings are what is compared
+	if !monotonic(time.Now()) {
+		t.Skip("times have no monotonic reading here")
+	}
+	made, renew := node.NewKeeper("", slog.New(slog.DiscardHandler)).Times()
+	for what, at := range map[string]time.Time{"the clock": node.WallClock(), "made": made, "renew": renew} {
+		if monotonic(at) {
+			t.Errorf("%s has a monotonic reading", what)
+		}
+	}
+}
+
 // TestOwnSecretAccepts holds a random life of a node against what clients rely on: a cookie of the last hour is accepted, and no
 // secret is used for more than the day.
 func TestOwnSecretAccepts(t *testing.T) {

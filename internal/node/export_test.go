@@ -41,6 +41,12 @@ const (
 // Kept is a node's own cookie secret and what it knows of it.
 type Kept = kept
 
+// WallClock is the time that secrets are renewed by.
+func WallClock() time.Time { return wallClock() }
+
+// Times are when the secret was made and when the next is due.
+func (k *keeper) Times() (made, renew time.Time) { return k.kept.made, k.kept.renew }
+
 // Keeper keeps one.
 type Keeper = keeper
 
