@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
@@ -261,6 +262,28 @@ func TestA40CookieOnly(t *testing.T) {
 	}
 	if got := text(t, newJar(t, false).Answer(server.UDP, clientEU, query(clientCookie), server.BufferLen)); !strings.HasPrefix(got, "FORMERR") {
 		t.Errorf("cookies off: %s", got)
+	}
+}
+
+// TestCookieVerifies asks for what only those may have whose source is not forged: an NSID where it makes the answer longer than three queries.
+func TestCookieVerifies(t *testing.T) {
+	node := strings.Repeat("n", server.IdentityMax)
+	r, err := server.NewResponder(server.Config{Identity: node, CookieSecrets: []server.CookieSecret{secret(t, secretA)}}, testWorld(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := func(cookie string) []byte {
+		nsid := &dns.EDNS0_NSID{Code: dns.EDNS0NSID}
+		return r.Answer(server.UDP, clientEU, ask(t, "none.example.com.", dns.TypeA,
+			edns(1232, &dns.EDNS0_COOKIE{Code: dnswire.OptionCookie, Cookie: cookie}, nsid)), server.BufferLen)
+	}
+	first := query(clientCookie)
+	if bytes.Contains(first, []byte(node)) {
+		t.Error("an NSID without a cookie of ours")
+	}
+	_, cookie, _ := cookieOf(t, first)
+	if !bytes.Contains(query(cookie), []byte(node)) {
+		t.Error("no NSID with a cookie of ours")
 	}
 }
 
