@@ -194,10 +194,7 @@ func (n *Node) explainLines(w *server.World, ask *chaosQuestion) []string {
 			"ask _aaaa.NAME.explain.geodns for another type than A",
 		}
 	}
-	q := policy.Question{Name: ask.name, Type: ask.qtype, Client: ask.client, ECS: ask.ecs, Random: rand.Uint64()}
-	if l := n.loadOf(w); l != nil && n.cfg.ignoresECS(l, ask.name) {
-		q.Client, q.ECS = netip.PrefixFrom(ask.source, ask.source.BitLen()), false // as for the query that it is asked about
-	}
+	q := policy.Question{Name: ask.name, Type: ask.qtype, Client: ask.client, ECS: ask.ecs, Source: ask.source, Random: rand.Uint64()}
 	e, err := n.explainWorld(w, q)
 	if err != nil {
 		return []string{"explain: " + err.Error()}
@@ -214,34 +211,13 @@ func (n *Node) explainWorld(w *server.World, q policy.Question) (*policy.Explana
 	return n.cfg.explain(l, w.States(), q)
 }
 
-// explain answers a question by a load and states. Of a zone that ignores ECS the subnet is taken for a client that asks by itself.
+// explain answers a question by a load and states.
 func (c *Config) explain(l *loaded, states *steering.States, q policy.Question) (*policy.Explanation, error) {
-	off := c.ignoresECS(l, q.Name)
-	if off {
-		q.ECS = false
-		q.Client = netip.PrefixFrom(q.Client.Masked().Addr(), q.Client.Addr().BitLen())
+	scene := l.scene(states)
+	scene.IgnoresECS = func(origin string) bool {
+		return slices.ContainsFunc(c.ECSOff, func(z ZoneName) bool { return z.Name == origin })
 	}
-	e, err := policy.Explain(l.scene(states), q)
-	if off && err == nil {
-		note := "ecs.off has this zone: a subnet in the query is ignored, and the address that asks decides"
-		e.Note = strings.TrimSuffix(note+"; "+e.Note, "; ")
-	}
-	return e, err
-}
-
-// ignoresECS says whether a name's zone, the longest that holds it, ignores ECS.
-func (c *Config) ignoresECS(l *loaded, name string) bool {
-	if len(c.ECSOff) == 0 {
-		return false
-	}
-	name = "." + strings.ToLower(strings.TrimSuffix(name, ".")) + "."
-	best := ""
-	for _, z := range l.zones.Zones() {
-		if len(z.Origin) > len(best) && (z.Origin == "." || strings.HasSuffix(name, "."+z.Origin)) {
-			best = z.Origin
-		}
-	}
-	return slices.ContainsFunc(c.ECSOff, func(z ZoneName) bool { return z.Name == best })
+	return policy.Explain(scene, q)
 }
 
 // statusLines are what this node is and serves.

@@ -312,6 +312,26 @@ func TestECSOff(t *testing.T) {
 			t.Errorf("%s is explained as\n%s", zone, text)
 		}
 	}
+	// The zone is the one that the answer is from: not by how names end as text, and for DS at an apex the one above.
+	for _, c := range []struct {
+		name, qtype, zone string
+		off               bool
+	}{
+		{`a\.example.net`, "A", "", false},
+		{"example.net", "DS", "example.net.", true},
+		{"sub.example.net", "DS", "example.net.", true},
+		{"sub.example.net", "SOA", "sub.example.net.", false},
+		{"x.sub.example.net", "DS", "sub.example.net.", false},
+		{"EXAMPLE.net", "A", "example.net.", true},
+	} {
+		e, err := n.Explained(policy.Question{Name: c.name, Type: c.qtype, Client: netip.MustParsePrefix(clientEU)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if zone, _, _ := strings.Cut(e.Zone, " "); zone != c.zone || strings.Contains(e.Note, "ecs.off") != c.off || e.ECS == c.off {
+			t.Errorf("%s %s: zone %q, ECS %t, note %s", c.name, c.qtype, e.Zone, e.ECS, e.Note)
+		}
+	}
 	if fs := node.Check(cfg); fs.HasErrors() || len(fs) != 1 || !strings.Contains(fs[0].Message, `ecs.off names "example.org."`) {
 		t.Errorf("check says %v", fs)
 	}

@@ -17,6 +17,7 @@ type Question struct {
 	Type   string       // "A", "AAAA", ...; "" is A
 	Client netip.Prefix // a whole address: the query's own source; shorter: ECS with that SOURCE
 	ECS    bool         // Client is ECS also where it is a whole address
+	Source netip.Addr   // whose query Client came in, for zones that ignore ECS; zero: Client's first address
 	Random uint64       // the key of weighted draws
 }
 
@@ -27,6 +28,8 @@ type Scene struct {
 	States   *steering.States
 	// Records describes an address's place in each database, a line each; nil: not shown.
 	Records func(netip.Addr) []string
+	// IgnoresECS says of a zone, by its origin, whether client subnets are ignored for its names; nil: none does.
+	IgnoresECS func(origin string) bool
 }
 
 // Explanation is why a question is answered as it is, by the code that answers it.
@@ -62,7 +65,8 @@ type Explanation struct {
 	Scope     uint8    `json:"scope"`
 	ScopeWhy  string   `json:"scope_why,omitempty"`
 
-	owner string // of the steered records: Name, or where a chain from it leads
+	owner  string // of the steered records: Name, or where a chain from it leads
+	origin string // of the zone that answers
 }
 
 // Tier is one tier of the client's plan and why it stands there.
@@ -104,6 +108,36 @@ func Explain(s Scene, q Question) (*Explanation, error) {
 	if q.Client.Bits() == 0 {
 		return nil, errors.New("a prefix of length 0 says nothing of the client (RFC 7871 section 7.1.2): give the address that the query comes from")
 	}
+	e, err := s.explain(&asked{Question: q, name: name, labels: labels, qtype: qtype})
+	if err == nil && s.ignoresECS(e.origin) {
+		e.Note = strings.TrimSuffix("ecs.off has this zone: a subnet in the query is ignored, and the address that asks decides; "+e.Note, "; ")
+	}
+	return e, err
+}
+
+// asked is a question with its name in wire form and its type's number.
+type asked struct {
+	Question
+
+	name   []byte
+	labels int
+	qtype  uint16
+}
+
+// ask looks the question up.
+func (s Scene) ask(q *asked, ecs bool) ([]byte, zone.Reply) {
+	msg := make([]byte, 12+len(q.name)+4, messageMax)
+	copy(msg[12:], q.name)
+	return s.Zones.Answer(msg, q.name, q.labels, q.qtype, messageMax, ecs)
+}
+
+// ignoresECS says whether client subnets are ignored for a zone's names; "" is no zone.
+func (s Scene) ignoresECS(origin string) bool {
+	return origin != "" && s.IgnoresECS != nil && s.IgnoresECS(origin)
+}
+
+// explain answers a question that is one.
+func (s Scene) explain(q *asked) (*Explanation, error) {
 	client := steering.ClientFrom(q.Client)
 	e := &Explanation{
 		Name: strings.TrimSuffix(q.Name, ".") + ".", Type: strings.ToUpper(q.Type), Client: client.Prefix().String(),
@@ -112,31 +146,38 @@ func Explain(s Scene, q Question) (*Explanation, error) {
 	if e.Type == "" {
 		e.Type = "A"
 	}
-	msg := make([]byte, 12+len(name)+4, messageMax)
-	copy(msg[12:], name)
-	msg, reply := s.Zones.Answer(msg, name, labels, qtype, messageMax, e.ECS)
-	switch reply.Kind {
-	case zone.Outside:
+	msg, reply := s.ask(q, e.ECS)
+	if reply.Kind == zone.Outside {
 		e.Kind, e.Rcode, e.Note = "outside", "REFUSED", "no zone of ours holds this name"
 		return e, nil
-	case zone.Answered:
-		e.Kind, e.Rcode, e.Zone = "static", rcodeName(reply.Rcode), zoneText(s.Zones, &reply)
-		e.static(msg, 12+len(name)+4, &reply)
+	}
+	from := s.zoneOf(q, &reply)
+	e.Zone, e.origin = zoneText(&from), from.Origin
+	if e.ECS && s.ignoresECS(e.origin) {
+		source := q.Source
+		if !source.IsValid() {
+			source = client.Addr()
+		}
+		client = steering.ClientFrom(netip.PrefixFrom(source, source.BitLen()))
+		e.Client, e.ECS = client.Prefix().String(), false
+		msg, reply = s.ask(q, false)
+	}
+	if reply.Kind == zone.Answered {
+		e.Kind, e.Rcode = "static", rcodeName(reply.Rcode)
+		e.static(msg, 12+len(q.name)+4, &reply)
 		if e.ECS {
-			msg = msg[:12+len(name)+4]
-			if msg, reply = s.Zones.Answer(msg, name, labels, qtype, messageMax, false); reply.Kind == zone.Steered {
+			if msg, reply = s.ask(q, false); reply.Kind == zone.Steered {
 				e.Note += fmt.Sprintf("; its chain leads to %s, which is steered, so that with ECS its first link is answered alone", nameAt(msg, int(reply.Owner)))
 			}
 		}
 		return e, nil
-	case zone.Steered:
 	}
-	e.Kind, e.owner, e.Zone = "steered", e.Name, zoneText(s.Zones, &reply)
+	e.Kind, e.owner = "steered", e.Name
 	if reply.AN > 0 {
 		e.owner = nameAt(msg, int(reply.Owner))
 		e.Note = fmt.Sprintf("reached over %d CNAME or DNAME records", reply.AN)
 	}
-	return e, s.steered(e, q, client, reply, qtype)
+	return e, s.steered(e, q.Question, client, reply, q.qtype)
 }
 
 // steered fills in what a policy decides.

@@ -102,7 +102,18 @@ func typeName(typ uint16) string {
 }
 
 // zoneText tells which zone a reply is from.
-func zoneText(set *zone.Set, reply *zone.Reply) string {
-	z := set.Zones()[reply.Zone]
+func zoneText(z *zone.Info) string {
 	return fmt.Sprintf("%s serial %d, from %s", z.Origin, z.Serial, strings.TrimSpace(z.File))
+}
+
+// zoneOf is the zone that a reply is from: the one that has the name, but for DS at an apex the one above, if that is served too (RFC 4035
+// section 3.1.4.1). Anywhere else that one has the name as well.
+func (s Scene) zoneOf(q *asked, reply *zone.Reply) zone.Info {
+	if q.qtype == typeDS && q.labels > 0 {
+		up := asked{name: q.name[1+q.name[0]:], labels: q.labels - 1, qtype: typeSOA}
+		if _, above := s.ask(&up, false); above.Kind != zone.Outside {
+			reply = &above
+		}
+	}
+	return s.Zones.Zones()[reply.Zone]
 }

@@ -11,15 +11,17 @@ import (
 const (
 	typeA    = 1
 	typeNS   = 2
+	typeSOA  = 6
 	typeAAAA = 28
+	typeDS   = 43
 	typeANY  = 255
 )
 
 // typeNumbers are the types that explain knows by name beside TYPEnnn: those that zones hold, and STEER, which is NODATA.
 func typeNumbers() map[string]uint16 {
 	return map[string]uint16{
-		"": typeA, "A": typeA, "NS": typeNS, "CNAME": 5, "SOA": 6, "PTR": 12, "HINFO": 13, "MX": 15, "TXT": 16, "AAAA": typeAAAA, "LOC": 29, "SRV": 33,
-		"NAPTR": 35, "DNAME": 39, "DS": 43, "SSHFP": 44, "RRSIG": 46, "NSEC": 47, "DNSKEY": 48, "NSEC3": 50, "NSEC3PARAM": 51, "TLSA": 52,
+		"": typeA, "A": typeA, "NS": typeNS, "CNAME": 5, "SOA": typeSOA, "PTR": 12, "HINFO": 13, "MX": 15, "TXT": 16, "AAAA": typeAAAA, "LOC": 29, "SRV": 33,
+		"NAPTR": 35, "DNAME": 39, "DS": typeDS, "SSHFP": 44, "RRSIG": 46, "NSEC": 47, "DNSKEY": 48, "NSEC3": 50, "NSEC3PARAM": 51, "TLSA": 52,
 		"CDS": 59, "CDNSKEY": 60, "OPENPGPKEY": 61, "CSYNC": 62, "ZONEMD": 63, "SVCB": 64, "HTTPS": 65, "ANY": typeANY, "URI": 256, "CAA": 257,
 		"STEER": 65400,
 	}
