@@ -45,6 +45,9 @@ const (
 	// worstWait is how long the client waits for an answer.
 	worstWait = 5 * time.Second
 
+	// worstLinks is as many links as a chain is followed.
+	worstLinks = 8
+
 	// worstOrigin is the zone that is asked for, "w.", in wire form.
 	worstOrigin = "\x01w\x00"
 	// worstDeep is how many names of 127 labels the zone has, each with all its ancestors.
@@ -113,13 +116,21 @@ func hostiles() []hostile {
 		{"longest name below a wildcard", func(m *maker) []byte { return query(m.below("wi", 124), 1, 1, opt()) }},
 		{"longest name below a DNAME", func(m *maker) []byte { return query(m.below("dn", 124), 1, 1, opt()) }},
 		{"DNAME overflow", func(m *maker) []byte { return query(m.below("ov", 124), 1, 1, opt()) }},
-		{"16 DNAMEs", func(m *maker) []byte { return query(m.below("d0", 1), 1, 1, opt()) }},
-		{"DNAMEs that fill the answer, 20 labels", func(m *maker) []byte { return query(m.below("d0", 20), 1, 1, opt()) }},
-		{"DNAMEs that fill the answer, 120 labels", func(m *maker) []byte { return query(m.below("d0", 120), 1, 1, opt()) }},
+		{"a row of DNAMEs", func(m *maker) []byte { return query(m.below("d0", 1), 1, 1, opt()) }},
+		{"a row of DNAMEs, 20 labels", func(m *maker) []byte { return query(m.below("d0", 20), 1, 1, opt()) }},
+		{"a row of DNAMEs, 120 labels", func(m *maker) []byte { return query(m.below("d0", 120), 1, 1, opt()) }},
+		{"a row of DNAMEs to no names", func(m *maker) []byte { return query(m.below("f0", 1), 1, 1, opt()) }},
+		{"a row of DNAMEs to no names, 30 labels", func(m *maker) []byte { return query(m.below("f0", 30), 1, 1, opt()) }},
+		{"a row of DNAMEs to no names, 110 labels", func(m *maker) []byte { return query(m.below("f0", 110), 1, 1, opt()) }},
+		{"a row of DNAMEs far below one another", func(m *maker) []byte { return query(m.below("g0", 1), 1, 1, opt()) }},
+		{"a ring of DNAMEs, 120 labels", func(m *maker) []byte { return query(m.below("r0", 120), 1, 1, opt()) }},
+		{"DNAMEs and wildcard CNAMEs by turns", func(m *maker) []byte { return query(m.below("m0", 1), 1, 1, opt()) }},
+		{"DNAMEs and wildcard CNAMEs by turns, 120 labels", func(m *maker) []byte { return query(m.below("m0", 120), 1, 1, opt()) }},
 		{"longest name below a DNAME to the largest set", func(m *maker) []byte { return query(m.below("dx", 124), 15, 1, opt()) }},
 		{"ring of wildcard CNAMEs", func(m *maker) []byte { return query(m.below("k0", 1), 1, 1, opt()) }},
 		{"longest name below a ring of wildcard CNAMEs", func(m *maker) []byte { return query(m.below("k0", 124), 1, 1, opt()) }},
-		{"16 CNAMEs", func(m *maker) []byte { return query(m.below("cn", 100), 1, 1, opt()) }},
+		{"ring of wildcard CNAMEs to long names", func(m *maker) []byte { return query(m.below("l0", 1), 1, 1, opt()) }},
+		{"a row of CNAMEs", func(m *maker) []byte { return query(m.below("c0", 100), 1, 1, opt()) }},
 		{"largest referral", func(m *maker) []byte { return query(m.below("rf", 100), 1, 1, opt()) }},
 		{"largest set", func(m *maker) []byte { return query(m.below("mx", 100), 15, 1, opt()) }},
 		{"CH explain by a stranger", func(m *maker) []byte {
@@ -140,7 +151,7 @@ func hostiles() []hostile {
 		}},
 	}
 	// Whatever the limits are, the most that they let through.
-	for _, n := range []int{8, 16, 32, 64} {
+	for _, n := range []int{4, 8, 12} {
 		kinds = append(
 			kinds, hostile{fmt.Sprintf("longest name, steered, random subnet and cookie, %d options", n), func(m *maker) []byte {
 				return query(m.below("st", 124), 1, 1, m.loaded(n))
@@ -390,22 +401,21 @@ func worstZone() string {
 		b.WriteString(presentation(name) + " A 192.0.2.1\n")
 	}
 	b.WriteString("*.wi A 192.0.2.1\n*.st 60 STEER www\n*.many 60 STEER many\n")
-	// A DNAME to where the name exists in no part, one that makes names too long, and sixteen in a row.
+	// A DNAME to where the name exists in no part, and one that makes names too long.
 	b.WriteString("dn DNAME ee\nov DNAME " + strings.Repeat("oo.", 40) + "w.\n")
-	for i := range 16 {
-		fmt.Fprintf(&b, "d%d DNAME d%d\n", i, i+1)
-	}
-	// Sixteen aliases, each of another wildcard.
-	b.WriteString("*.cn CNAME " + strings.Repeat("a.", 15) + "c0.w.\n")
-	for i := range 15 {
+	for i := range worstLinks {
+		// Rows of DNAMEs: to one another, to names that do not exist, near and far below the next, and round.
+		fmt.Fprintf(&b, "d%d DNAME d%d\nf%d DNAME z.f%d\ng%d DNAME %sg%d\n", i, i+1, i, i+1, i, strings.Repeat("a.", 14), i+1)
+		fmt.Fprintf(&b, "r%d DNAME r%d\n", i, (i+1)%worstLinks)
+		// A row of aliases, each of another wildcard; and such rings, whose last leads to a name that the first stands for again.
 		fmt.Fprintf(&b, "*.c%d CNAME %sc%d.w.\n", i, strings.Repeat("a.", 15), i+1)
+		fmt.Fprintf(&b, "*.k%d CNAME %sk%d.w.\n", i, strings.Repeat("a.", 15), (i+1)%(worstLinks-1))
+		fmt.Fprintf(&b, "*.l%d CNAME %sl%d.w.\n", i, strings.Repeat("a.", 120), (i+1)%(worstLinks-1))
+		// DNAMEs and aliases by turns.
+		fmt.Fprintf(&b, "m%d DNAME n%d\n*.n%d CNAME x.m%d.w.\n", i, i, i, i+1)
 	}
 	// Below a DNAME the name is made at run time, and all that is compressed against it.
 	b.WriteString("dx DNAME my\n")
-	// The last leads to a name that the first stands for again.
-	for i := range 15 {
-		fmt.Fprintf(&b, "*.k%d CNAME %sk%d.w.\n", i, strings.Repeat("a.", 15), (i+1)%15)
-	}
 	for i := range 13 {
 		fmt.Fprintf(&b, "rf NS n%d.rf\nn%d.rf A 192.0.2.%d\nn%d.rf AAAA 2001:db8::%d\n", i, i, i, i, i)
 	}

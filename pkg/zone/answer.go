@@ -55,7 +55,7 @@ func (s *Set) AnswerHashed(msg, qname []byte, labels int, hash uint64, qtype uin
 	a := answer{s: s, start: len(msg), limit: min(limit, cap(msg)), at: questionAt, nameLen: len(qname), plain: len(qname)}
 	a.reply = Reply{Kind: Answered, AA: true, Zone: s.zoneOf(rec)}
 	if kind == matchDNAME {
-		msg = a.walk(msg, rec, kind, qtype, firstLink)
+		msg = a.walk(msg, rec, qtype, firstLink)
 	} else {
 		msg = a.finish(msg, rec, kind, qtype, firstLink)
 	}
@@ -148,7 +148,7 @@ func (a *answer) finish(msg []byte, rec uint32, kind matchKind, qtype uint16, fi
 	case flags&recSteer != 0 && qtype != typeSTEER:
 		return a.steered(msg, rec)
 	case flags&recCNAME != 0:
-		return a.chain(msg, rec, flags, qtype, firstLink)
+		return a.chain(msg, rec, firstLink)
 	default:
 		return a.nothing(msg, rec)
 	}
@@ -156,10 +156,7 @@ func (a *answer) finish(msg []byte, rec uint32, kind matchKind, qtype uint16, fi
 }
 
 // chain answers with a CNAME and what is behind it, for a type that is not in the record's directory.
-func (a *answer) chain(msg []byte, rec uint32, flags, qtype uint16, firstLink bool) []byte {
-	if flags&recWalk != 0 {
-		return a.walk(msg, rec, matchName, qtype, firstLink)
-	}
+func (a *answer) chain(msg []byte, rec uint32, firstLink bool) []byte {
 	piece := a.s.entry(rec, typeRest)
 	if firstLink && a.s.arena[4*uint64(piece)]&pieceSteer != 0 {
 		piece = a.s.entry(rec, dns.TypeCNAME)
@@ -186,7 +183,7 @@ func (a *answer) minimal(msg []byte, rec uint32, flags, qtype uint16, firstLink 
 	signature := isSignature(qtype)
 	switch {
 	case flags&recCNAME != 0 && signature && a.s.entry(rec, qtype) == 0:
-		return a.chain(msg, rec, flags, qtype, firstLink)
+		return a.chain(msg, rec, firstLink)
 	case flags&recCNAME != 0:
 		return a.piece(msg, a.s.entry(rec, dns.TypeCNAME))
 	case flags&recData == 0, signature && a.s.entry(rec, qtype) == 0:

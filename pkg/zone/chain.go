@@ -24,9 +24,11 @@ type chain struct {
 	id    uint32 // endName: whose data; endReferral: the cut
 	name  []byte // endName: the name that was asked for, which a wildcard may have answered; folded
 
-	hops   int             // CNAMEs among links
-	seen   map[string]bool // their owners; a wildcard may stand for several
-	dnames []uint32        // whose DNAME is among links
+	hops int // CNAMEs among links
+	// seen is whose they are: a wildcard's is used once, whatever names it stands for, as each of them may be the question's;
+	// it leads to the same name again, and is a loop.
+	seen   map[string]bool
+	dnames []uint32 // whose DNAME is among links
 }
 
 // follow gives the chain from a name that has a CNAME. The owner of its first link is the question's name (RFC 1034
@@ -39,7 +41,7 @@ func (z *zoneData) follow(id uint32) chain {
 	var owner []byte // of the next link; nil: the question's name
 	for c.end == endName && z.flags[c.id]&flagCNAME != 0 {
 		r := z.first(z.set(c.id, dns.TypeCNAME))
-		if !c.link(rr{owner, r.typ, r.ttl, z.data(r)}) {
+		if !c.link(z.tree.name(c.id), rr{owner, r.typ, r.ttl, z.data(r)}) {
 			break
 		}
 		owner = z.step(&c, target(r.typ, z.data(r)))
@@ -47,15 +49,13 @@ func (z *zoneData) follow(id uint32) chain {
 	return c
 }
 
-// link appends a CNAME from the name that was reached. It is false if the chain ends before: it is too long, or a loop.
-func (c *chain) link(r rr) bool {
-	if c.hops >= chainMax || c.seen[string(c.name)] {
+// link appends a CNAME, and notes whose it is. It is false if the chain ends before: it is too long, or a loop.
+func (c *chain) link(whose []byte, r rr) bool {
+	if c.hops >= chainMax || c.seen[string(whose)] {
 		c.end = endStop
 		return false
 	}
-	if c.name != nil {
-		c.seen[string(c.name)] = true
-	}
+	c.seen[string(whose)] = true
 	c.hops++
 	c.links = append(c.links, r)
 	return true
@@ -117,19 +117,5 @@ func (z *zoneData) redirect(c *chain, name []byte) ([]byte, bool) {
 		c.end = endOverflow
 		return nil, false
 	}
-	return made, c.link(rr{name, dns.TypeCNAME, r.ttl, made})
-}
-
-// selfCovered says whether a wildcard stands for the owner of a link behind the first: then that name may be the question's
-// too, and its link stand twice in an answer that was compiled before the question is known.
-func (z *zoneData) selfCovered(id uint32, c *chain) bool {
-	if !isWildcard(z.tree.name(id)) {
-		return false
-	}
-	for name := range c.seen {
-		if got, kind := z.lookup([]byte(name)); kind <= hitWildcard && got == id {
-			return true
-		}
-	}
-	return false
+	return made, c.link(c.name, rr{name, dns.TypeCNAME, r.ttl, made})
 }

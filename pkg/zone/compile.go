@@ -17,8 +17,8 @@ import (
 //	 1 uint8   unused
 //	 2 uint16  flags
 //	 4 uint32  zone
-//	 8 uint32  reference: below a cut or at it, the cut's referral; below a DNAME, the DNAME owner's record; else the
-//	           record of the "*" child; 0: none
+//	 8 uint32  reference: below a cut or at it, the cut's referral; below a DNAME, the DNAME owner's record; at that, the
+//	           record of its target or of the target's closest encloser; else the record of the "*" child; 0: none
 //	12 uint16  types in the directory
 //	14 uint16  unused
 //	16         the name, folded, padded to 4
@@ -36,7 +36,6 @@ const (
 	recCNAME                // has a CNAME: the directory has a default
 	recData                 // has records
 	recAboveDS              // the apex of a zone whose DS records are in another zone's hands, loaded too
-	recWalk                 // its chain is followed when it is asked for
 	recSOA                  // its directory has an answer for what does not exist at or below it
 )
 
@@ -119,7 +118,24 @@ func compile(all *zones, h hasher, dir string) (*Set, error) {
 		return nil, errors.New("no hash table with short runs was found")
 	}
 	s.root = s.find([]byte{0})
+	s.linkDNAMEs(c.names)
 	return s, nil
+}
+
+// linkDNAMEs notes at each DNAME what decides about names below its target, which is asked for each question below it.
+func (s *Set) linkDNAMEs(names []uint32) {
+	for _, rec := range names {
+		if s.flags(rec)&recDNAME == 0 {
+			continue
+		}
+		p := s.arena[4*uint64(s.entry(rec, dns.TypeDNAME)):]
+		target := folded(pieceWire(p)[min(len(s.name(rec)), 2)+10:])
+		to := s.find(target)
+		if to == 0 {
+			to = s.closest(target, labelCount(target))
+		}
+		binary.LittleEndian.PutUint32(s.arena[4*uint64(rec)+recordRef:], to)
+	}
 }
 
 // id is the hash of all that answers are made of.
@@ -275,7 +291,8 @@ func (c *compiler) name(z *zoneData, id uint32) {
 		flags, ref = recReferral, c.referrals[id]
 		c.entries = append(c.entries, entry{dns.TypeDS, c.delegatedDS(z, id)})
 	case f&flagCNAME != 0:
-		flags = recCNAME | recData | c.cname(z, id)
+		flags = recCNAME | recData
+		c.cname(z, id)
 	default:
 		c.sets(z, id)
 		if z.start[id] != z.start[id+1] {

@@ -7,21 +7,19 @@ import (
 )
 
 // cname compiles the answers of a name with a CNAME: one for CNAME itself, one for every type at the end of its chain, and
-// a default for all other types, whose rcode is that of the chain's last name (RFC 6604 section 3). It gives recWalk if the chain is
-// to be followed anew for each question.
-func (c *compiler) cname(z *zoneData, id uint32) uint16 {
+// a default for all other types, whose rcode is that of the chain's last name (RFC 6604 section 3).
+func (c *compiler) cname(z *zoneData, id uint32) {
 	name := z.tree.name(id)
 	z.sets(id, func(typ uint16, set rrset) bool { // what DNSSEC lets stand beside a CNAME, too
 		c.set(z, name, typ, set)
 		return true
 	})
 	ch := z.follow(id)
-	if z.selfCovered(id, &ch) {
-		return recWalk
-	}
 	links := func() {
 		c.enc.begin(name, !isWildcard(name))
-		c.enc.flags |= pieceChain
+		if len(ch.dnames) > 0 {
+			c.enc.flags |= pieceDNAME
+		}
 		for _, l := range ch.links {
 			c.enc.record(sectionAnswer, l)
 		}
@@ -49,7 +47,6 @@ func (c *compiler) cname(z *zoneData, id uint32) uint16 {
 		c.chainName(z, &ch, links, put)
 	}
 	put(typeRest)
-	return 0
 }
 
 // chainReferral compiles a chain that leaves the zone through a cut, and leaves the default in the encoder. DS at the cut

@@ -44,7 +44,7 @@ const (
 	pieceAA                    // authoritative
 	pieceSteer                 // the chain ends at a steered name
 	pieceSteerSelf             // the pointer to that name is of class self, not suffix
-	pieceChain                 // it begins with a CNAME where another type was asked for
+	pieceDNAME                 // DNAMEs stand in the chain
 )
 
 // Sizes of a piece's header.

@@ -31,6 +31,7 @@ type steerRR struct {
 
 // twinAnswer is what a twin answers.
 type twinAnswer struct {
+	source     string // of the last link: the name itself, or the wildcard that stands for it
 	outside    bool
 	rcode      int
 	aa         bool
@@ -164,13 +165,13 @@ func (tw *twin) answer(name string, qtype uint16) twinAnswer {
 		}
 		before := a
 		next, redirected := tw.step(&a, origin, name, qtype)
-		if linked := next != "" || a.rcode == dns.RcodeYXDomain; linked && (seen[name] || len(seen) == 8) {
+		if linked := next != "" || a.rcode == dns.RcodeYXDomain; linked && (seen[a.source] || len(seen) == 8) {
 			return before
 		}
 		if next == "" || redirected && qtype == dns.TypeCNAME {
 			return a
 		}
-		seen[name] = true
+		seen[a.source] = true
 		name = strings.ToLower(next)
 	}
 }
@@ -218,6 +219,7 @@ func (tw *twin) dname(a *twinAnswer, name, at string, rr dns.RR) (next string) {
 		return ""
 	}
 	made := strings.TrimSuffix(name, at) + d.Target
+	a.source = name
 	if len(made) > 254 {
 		a.rcode = dns.RcodeYXDomain
 		return ""
@@ -239,7 +241,7 @@ func (tw *twin) node(a *twinAnswer, origin, name string, rrs []dns.RR, qtype uin
 		return ""
 	}
 	if c := pick(rrs, dns.TypeCNAME, name); len(c) > 0 {
-		a.answer = append(a.answer, c...)
+		a.answer, a.source = append(a.answer, c...), rrs[0].Header().Name
 		if qtype == dns.TypeANY {
 			return ""
 		}
@@ -346,7 +348,7 @@ func TestTwin(t *testing.T) {
 		tw := newTwin(t, files)
 		for range 300 {
 			name := names[rnd.IntN(len(names))]
-			q := question{name: name, qtype: types[rnd.IntN(len(types))]}
+			q := question{name: name, qtype: types[rnd.IntN(len(types))], firstLink: rnd.IntN(3) == 0}
 			if !compareTwin(t, set, tw, q) {
 				t.Fatalf("zones: %s", filesText(files))
 			}
@@ -396,6 +398,10 @@ func compareTwin(t *testing.T, set *zone.Set, tw *twin, q question) bool {
 	raw, r := ask(t, set, q)
 	m := unpack(t, raw)
 	want := tw.answer(strings.ToLower(q.name), q.qtype)
+	if q.firstLink && want.steer != nil && len(want.answer) > 0 { // one link, which is two records if a DNAME makes it
+		want.answer = want.answer[:1+min(1, len(pick(want.answer[:1], dns.TypeDNAME, "")))]
+		want.steer = nil
+	}
 	got := twinAnswer{outside: r.Kind == zone.Outside, rcode: int(r.Rcode), aa: r.AA, answer: m.Answer, ns: m.Ns}
 	steer, wantSteer := "", ""
 	if r.Kind == zone.Steered {
@@ -421,6 +427,7 @@ func compareTwin(t *testing.T, set *zone.Set, tw *twin, q question) bool {
 // required.
 func compareLimit(t *testing.T, set *zone.Set, q question, rnd *rand.Rand) {
 	t.Helper()
+	q.firstLink = false // which may be cut short before it is known that one link would do
 	full, fr := ask(t, set, q)
 	q.limit = 12 + len(wireName(t, q.name)) + 4 + rnd.IntN(len(full))
 	msg, r := ask(t, set, q)

@@ -7,9 +7,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// walk is a chain that is followed while it is answered, because it begins with the question's own labels: below a DNAME, or at a
-// wildcard that also stands for names further on. What a link costs, anyone may have who sends a datagram: so names are compressed
-// against the target of their DNAME, or the owner of their CNAME, without a search through the message.
+// walk is a chain that is followed while it is answered, because it begins with the question's own labels: below a DNAME. What a
+// link costs, anyone may have who sends a datagram: so names are compressed against the target of their DNAME, or the owner of
+// their CNAME, without a search through the message.
 type walk struct {
 	answer
 
@@ -23,10 +23,10 @@ type walk struct {
 	endless [chainMax]bool
 }
 
-// walk answers a question below a DNAME, or for a CNAME with recWalk, whose record is rec.
-func (a *answer) walk(msg []byte, rec uint32, kind matchKind, qtype uint16, firstLink bool) []byte {
+// walk answers a question below the DNAME of a record.
+func (a *answer) walk(msg []byte, rec uint32, qtype uint16, firstLink bool) []byte {
 	w := walk{answer: *a}
-	msg = w.follow(msg, rec, kind, qtype, firstLink)
+	msg = w.follow(msg, rec, matchDNAME, qtype, firstLink)
 	*a = w.answer
 	return msg
 }
@@ -42,11 +42,15 @@ func (w *walk) follow(msg []byte, rec uint32, kind matchKind, qtype uint16, firs
 	var first []byte
 	var firstAN uint16
 	for hop := 0; s.links(rec, kind, qtype); hop++ {
-		if hop == chainMax || slices.Contains(w.seen[:hop], hash) {
+		whose := hash // a link that a DNAME makes is of the name, a CNAME of its record
+		if kind != matchDNAME {
+			whose = uint64(rec)
+		}
+		if hop == chainMax || slices.Contains(w.seen[:hop], whose) {
 			return msg
 		}
-		w.seen[hop] = hash
-		ok, prefix := false, 0
+		w.seen[hop] = whose
+		ok, dname, prefix := false, rec, 0
 		if kind == matchDNAME {
 			prefix = w.nameLen - len(s.name(rec))
 			msg, ok = w.redirect(msg, rec, prefix)
@@ -60,7 +64,7 @@ func (w *walk) follow(msg []byte, rec uint32, kind matchKind, qtype uint16, firs
 			return msg
 		}
 		hash = s.hasher.hash(w.folded[:w.nameLen])
-		if rec, kind = w.lookup(prefix, hash); kind == matchOutside || s.zoneOf(rec) != w.reply.Zone {
+		if rec, kind = w.lookup(dname, prefix, hash); kind == matchOutside || s.zoneOf(rec) != w.reply.Zone {
 			return msg
 		}
 	}
@@ -79,7 +83,8 @@ func (w *walk) follow(msg []byte, rec uint32, kind matchKind, qtype uint16, firs
 	return msg
 }
 
-// links says whether a record answers a type with another name.
+// links says whether a record answers a type with another name that is to be followed. What is behind a CNAME was followed when
+// the zone was loaded; only if DNAMEs are among that, they may be in the answer already.
 func (s *Set) links(rec uint32, kind matchKind, qtype uint16) bool {
 	switch kind {
 	case matchDNAME:
@@ -89,27 +94,29 @@ func (s *Set) links(rec uint32, kind matchKind, qtype uint16) bool {
 			return false
 		}
 		piece := s.entry(rec, qtype)
-		return piece == 0 || s.arena[4*uint64(piece)]&pieceChain != 0
+		if piece == 0 {
+			piece = s.entry(rec, typeRest)
+		}
+		return qtype == dns.TypeDNAME || s.arena[4*uint64(piece)]&pieceDNAME != 0
 	case matchOutside, matchNothing, matchReferral:
 	}
 	return false
 }
 
-// lookup finds the record that decides about the name reached, whose first octets, so many, a DNAME left as they were. Most often
-// nothing stands right below the DNAME's target, and so nothing further below: then the target decides, without a search among
-// labels that only the question has.
-func (w *walk) lookup(prefix int, hash uint64) (uint32, matchKind) {
+// lookup finds the record that decides about the name reached, whose first octets, so many, the DNAME of a record left as they were.
+// Most often nothing stands right below the DNAME's target, and so nothing further below: then decides what does about all names
+// below that, which the record knows.
+func (w *walk) lookup(dname uint32, prefix int, hash uint64) (uint32, matchKind) {
 	s, name := w.s, w.folded[:w.nameLen]
 	if prefix > 0 {
-		last, labels := 0, 1
+		last := 0
 		for next := 1 + int(name[0]); next < prefix; next += 1 + int(name[next]) {
 			last = next
-			labels++
 		}
-		if to := s.find(name[prefix:]); to != 0 && s.find(name[last:]) == 0 {
+		to := s.ref(dname)
+		if len(s.name(to)) < len(name)-prefix || s.find(name[last:]) == 0 {
 			return s.match(to, false)
 		}
-		return s.lookup(name, labels+labelCount(name[prefix:]), hash)
 	}
 	return s.lookup(name, labelCount(name), hash)
 }
