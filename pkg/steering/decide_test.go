@@ -110,8 +110,8 @@ func checkTrace(t *testing.T, tr *steering.Trace, d steering.Decision) {
 	}
 }
 
-// TestScopeRule shows the rule of published scopes for whole tables: every address inside a scope has the same plan, and
-// two scopes of a layout are equal or disjoint.
+// TestScopeRule shows the rule of published scopes for whole tables, cell by cell: every address inside a scope has the same
+// plan, and two scopes of a layout are equal or disjoint. It also counts the scopes. TestA37Scopes draws what clients send.
 func TestScopeRule(t *testing.T) {
 	r := seeded(t)
 	n := 300
