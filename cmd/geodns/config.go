@@ -65,6 +65,7 @@ type setting struct {
 func settings() []setting {
 	return []setting{
 		{key: "node", env: "GEODNS_NODE", flag: "node", value: "", usage: "name of this node (the host's name)"},
+		{key: "version", env: "GEODNS_VERSION", flag: "version", value: version(), usage: "text of version.server and version.bind (this version); empty refuses them"},
 		{key: "listen", env: "GEODNS_LISTEN", flag: "listen", value: []string{"127.0.0.1:5300"}, usage: "addresses to serve, UDP and TCP"},
 		{key: "workers", env: "GEODNS_WORKERS", flag: "workers", value: 0, usage: "UDP workers; 0 is one a core", hi: server.WorkersMax},
 		{
@@ -105,6 +106,7 @@ func settings() []setting {
 // fileConfig is the server's file as written.
 type fileConfig struct {
 	Node    string   `mapstructure:"node"`
+	Version string   `mapstructure:"version"`
 	Listen  []string `mapstructure:"listen"`
 	Workers int      `mapstructure:"workers"`
 	Zones   string   `mapstructure:"zones"`
@@ -187,7 +189,7 @@ func loadConfig(cmd *cobra.Command) (node.Config, source.Findings, error) {
 	}
 	r := &resolver{loader: l, findings: &findings}
 	cfg := r.resolve(raw)
-	cfg.Version = version()
+	cfg.Build = version()
 	return cfg, findings, r.err
 }
 

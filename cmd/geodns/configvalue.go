@@ -24,7 +24,9 @@ type resolver struct {
 
 // resolve turns what was written into a node.Config.
 func (r *resolver) resolve(raw *fileConfig) node.Config {
-	cfg := node.Config{Node: r.nodeName(raw.Node), Workers: raw.Workers, UDPPayload: raw.UDPPayload, MaxScopes: raw.ECS.MaxScopes}
+	cfg := node.Config{
+		Node: r.nodeName(raw.Node), Version: r.versionText(raw.Version), Workers: raw.Workers, UDPPayload: raw.UDPPayload, MaxScopes: raw.ECS.MaxScopes,
+	}
 	r.inRange("workers", raw.Workers)
 	r.inRange("udp_payload", raw.UDPPayload)
 	r.inRange("ecs::max_scopes", raw.ECS.MaxScopes)
@@ -67,6 +69,9 @@ func (r *resolver) cookies(raw *fileConfig) node.Cookies {
 	r.check("cookies::require", raw.Cookies.Enabled || !c.Require, "cookies cannot be required where `enabled` is false")
 	if raw.Cookies.SecretFile != "" || r.given("cookies::secret_file") {
 		c.SecretFile = r.path("cookies::secret_file", raw.Cookies.SecretFile)
+		if c.Off && raw.Cookies.SecretFile != "" {
+			r.findings.Warnf(r.place("cookies::secret_file"), "cookies.secret_file is not read, as cookies.enabled is false")
+		}
 	}
 	return c
 }
@@ -152,6 +157,13 @@ func (r *resolver) nodeName(name string) string {
 	printable := !strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' })
 	r.check("node", printable && len(name) <= server.IdentityMax, "%q is no name: 1 to %d printable ASCII characters without a space", name, server.IdentityMax)
 	return name
+}
+
+// versionText checks what version.server says; empty is fine.
+func (r *resolver) versionText(text string) string {
+	printable := !strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' })
+	r.check("version", printable && len(text) <= server.VersionMax, "%q cannot be said: at most %d printable ASCII characters are wanted", text, server.VersionMax)
+	return text
 }
 
 // addrPort reads an address with its port.

@@ -145,7 +145,7 @@ func freePort() (string, error) {
 	return "", errors.New("no port is free for both UDP and TCP")
 }
 
-// ask is a DNS client: ask PORT NAME TYPE [PREFIX]. It prints the rcode, each record's data and the ECS scope.
+// ask is a DNS client: ask PORT NAME TYPE [PREFIX]. The type CH is TXT in class CH. It prints the rcode, each record's data and the ECS scope.
 func ask() {
 	if err := exchange(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "ask:", err)
@@ -157,6 +157,9 @@ func ask() {
 func exchange(args []string) error {
 	query := new(dns.Msg)
 	query.SetQuestion(dns.Fqdn(args[1]), dns.StringToType[args[2]])
+	if args[2] == "CH" {
+		query.Question[0] = dns.Question{Name: dns.Fqdn(args[1]), Qtype: dns.TypeTXT, Qclass: dns.ClassCHAOS}
+	}
 	query.SetEdns0(1232, false)
 	if len(args) > 3 {
 		prefix, err := netip.ParsePrefix(args[3])

@@ -31,7 +31,8 @@ type Config struct {
 	MaxScopes   int        // the most scopes that a policy may publish; 0: any number
 	// ExplainAllow may ask explain.geodns and the like of class CH. nil: loopback while every listener is there, else nobody.
 	ExplainAllow []netip.Prefix
-	Version      string
+	Version      string       // what version.server and version.bind say; "": they are refused
+	Build        string       // the program's version, for the API
 	Log          *slog.Logger // nil: nothing is logged
 }
 

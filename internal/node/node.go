@@ -193,7 +193,7 @@ func (n *Node) listenAPI() error {
 	}
 	var err error
 	n.api, err = api.New(api.Config{
-		Listen: n.cfg.API, Version: n.cfg.Version, Log: n.log,
+		Listen: n.cfg.API, Version: n.cfg.Build, Log: n.log,
 		Status: n.status, Targets: n.targets, Ready: n.ready, Explain: n.explain, Reload: n.Reload,
 		Metrics: api.Metrics{Health: n.health.Stats, Loads: n.loadCounts, Server: n.server.Stats},
 	})

@@ -119,7 +119,7 @@ func config(t testing.TB, files map[string]string) node.Config {
 	loopback := netip.MustParseAddrPort("127.0.0.1:0")
 	return node.Config{
 		Node: "test", Listen: []netip.AddrPort{loopback}, Workers: 2, Zones: filepath.Join(dir, "zones"), State: filepath.Join(dir, "state"),
-		API: loopback, Version: "test",
+		API: loopback, Build: "test",
 	}
 }
 

@@ -29,7 +29,7 @@ func (n *Node) status() api.Status {
 	l, since, last, cookies := n.current, n.since, n.last, n.cookies
 	n.mu.Unlock()
 	s := api.Status{
-		Node: n.cfg.Node, Version: n.cfg.Version, Started: n.started.UTC(), Ready: true, Workers: cmp.Or(n.cfg.Workers, runtime.GOMAXPROCS(0)), LastLoad: last,
+		Node: n.cfg.Node, Version: n.cfg.Build, Started: n.started.UTC(), Ready: true, Workers: cmp.Or(n.cfg.Workers, runtime.GOMAXPROCS(0)), LastLoad: last,
 		Cookies: n.cfg.Cookies.document(&cookies, n.own),
 		World: api.World{
 			ID: l.id(), Table: l.compiled.Table.ID(), Since: since.UTC(), Policies: l.compiled.Table.Policies(),
