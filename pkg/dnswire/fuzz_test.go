@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"net"
 	"strings"
 	"testing"
 
@@ -31,6 +32,19 @@ import (
 func FuzzParse(f *testing.F) {
 	for _, c := range parseCases() {
 		f.Add(c.wire)
+	}
+	for _, options := range [][]dns.EDNS0{
+		{&dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: "00ff"}},
+		{&dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 20, Address: net.IPv4(192, 0, 0xF0, 0)}},
+		{&dns.EDNS0_LOCAL{Code: dnswire.OptionZoneVersion}, &dns.EDNS0_LOCAL{Code: zoneVersionStandIn, Data: []byte{0xC0, 0x0C}}},
+	} {
+		m := new(dns.Msg).SetQuestion(`\192\255.example.`, dns.TypeA).SetEdns0(1232, true)
+		m.IsEdns0().Option = options
+		wire, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(wire)
 	}
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		if len(wire) > dnswire.MessageMax {
