@@ -199,7 +199,7 @@ func (l *loader) readFile(findings *source.Findings) ([]byte, error) {
 	if given := l.flags.Lookup("config"); given.Changed {
 		name, named = given.Value.String(), true
 	}
-	data, err := readBounded(name, configBytesMax)
+	data, err := node.ReadSmall(name, configBytesMax)
 	if errors.Is(err, fs.ErrNotExist) && !named {
 		return nil, nil
 	}
@@ -209,18 +209,6 @@ func (l *loader) readFile(findings *source.Findings) ([]byte, error) {
 	l.dir = filepath.Dir(name)
 	checkFile(name, data, l.places, findings)
 	return data, nil
-}
-
-// readBounded reads a file of at most limit bytes.
-func readBounded(name string, limit int64) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > limit {
-		return nil, fmt.Errorf("%s: want a regular file of at most %d bytes", name, limit)
-	}
-	return os.ReadFile(name)
 }
 
 // merge puts the file, the environment and the flags over the defaults. The file was checked key by key before, so that a

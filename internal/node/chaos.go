@@ -28,8 +28,6 @@ const (
 	chaosTimeout = 500 * time.Millisecond
 	// chaosLinesMax bounds the lines of an answer: a message over TCP has room for 65,535 octets.
 	chaosLinesMax = 200
-	// chaosLineMax is the octets of one string of a TXT record (RFC 1035 section 3.3.14).
-	chaosLineMax = 255
 	// chaosListedMax is how many zones and targets status.geodns lists.
 	chaosListedMax = 20
 )
@@ -298,10 +296,10 @@ func fitLines(lines []string) []string {
 	const indent = "            "
 	var out []string
 	for _, line := range lines {
-		for len(line) > chaosLineMax {
-			cut := strings.LastIndexByte(line[:chaosLineMax+1], ' ')
+		for len(line) > server.TXTStringMax {
+			cut := strings.LastIndexByte(line[:server.TXTStringMax+1], ' ')
 			if cut <= len(indent) {
-				cut = chaosLineMax
+				cut = server.TXTStringMax
 			}
 			out = append(out, line[:cut])
 			line = indent + strings.TrimLeft(line[cut:], " ")

@@ -17,6 +17,7 @@ import (
 	"geodns/internal/node"
 	"geodns/pkg/dnswire"
 	"geodns/pkg/policy"
+	"geodns/pkg/server"
 )
 
 // chaos asks a TXT question of class CH and gives the lines of the answer.
@@ -239,7 +240,7 @@ func TestFitLines(t *testing.T) {
 		t.Errorf("the words became %q", joined)
 	}
 	for _, l := range got {
-		if len(l) > node.ChaosLineMax {
+		if len(l) > server.TXTStringMax {
 			t.Errorf("a line of %d octets", len(l))
 		}
 	}
@@ -281,7 +282,7 @@ func FuzzChaos(f *testing.F) {
 			t.Fatalf("%d faults, %q", n.Faults(), lines)
 		}
 		for _, l := range lines {
-			if len(l) > node.ChaosLineMax {
+			if len(l) > server.TXTStringMax {
 				t.Fatalf("a line of %d octets: %q", len(l), l)
 			}
 		}

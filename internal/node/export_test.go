@@ -121,7 +121,6 @@ func FitLines(lines []string) []string { return fitLines(lines) }
 const (
 	ChaosAtOnce   = chaosAtOnce
 	ChaosLinesMax = chaosLinesMax
-	ChaosLineMax  = chaosLineMax
 )
 
 // HoldAsking takes all room for answers in the making, until the func is called.

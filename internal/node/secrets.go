@@ -11,13 +11,11 @@ import (
 	"slices"
 
 	"geodns/internal/source"
+	"geodns/pkg/server"
 )
 
 // Limits of a file of cookie secrets.
 const (
-	// secretsMax is how many secrets are in use at a time: the one that makes cookies, and while it is rolled the one before
-	// or after it (RFC 9018 section 5).
-	secretsMax = 2
 	// secretsBytesMax bounds the file: two lines, and what people write about them.
 	secretsBytesMax = 64 << 10
 	// secretDigits is the hex digits of a secret: the 128 bits of SipHash's key (RFC 9018 section 4.4).
@@ -48,7 +46,7 @@ func (c *Config) readSecrets(fs *source.Findings) []secret {
 	if path == "" || c.Cookies.Off {
 		return nil
 	}
-	data, err := readSmall(path, secretsBytesMax)
+	data, err := ReadSmall(path, secretsBytesMax)
 	if err != nil {
 		fs.Errorf(source.WholeFile(path), "the cookie secrets cannot be read: %v", err)
 		return nil
@@ -59,8 +57,8 @@ func (c *Config) readSecrets(fs *source.Findings) []secret {
 	return parseSecrets(path, data, fs)
 }
 
-// readSmall reads a regular file of at most limit bytes. Nothing else is opened: opening a pipe waits for its writer.
-func readSmall(path string, limit int64) ([]byte, error) {
+// ReadSmall reads a regular file of at most limit bytes. Nothing else is opened: opening a pipe waits for its writer.
+func ReadSmall(path string, limit int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -100,8 +98,8 @@ func parseSecrets(file string, data []byte, fs *source.Findings) []secret {
 		case !ok:
 		case slices.Contains(out, s):
 			fs.Errorf(at, "this is the secret of line %d again; a second one is what comes after it or came before it", lines[slices.Index(out, s)])
-		case len(out) == secretsMax:
-			fs.Errorf(at, "a third secret; there are at most %d: the one that makes cookies, and one more that is accepted", secretsMax)
+		case len(out) == server.CookieSecretsMax:
+			fs.Errorf(at, "a third secret; there are at most %d: the one that makes cookies, and one more that is accepted", server.CookieSecretsMax)
 			return nil // what is this file?
 		default:
 			out, lines = append(out, s), append(lines, n)

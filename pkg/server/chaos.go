@@ -19,8 +19,8 @@ const (
 // ownNames is what the names end in that Config.Chaos is asked for.
 const ownNames = "\x06geodns\x00"
 
-// txtStringMax is the octets of one string of a TXT record (RFC 1035 section 3.3.14).
-const txtStringMax = 255
+// TXTStringMax is the octets of one string of a TXT record (RFC 1035 section 3.3.14).
+const TXTStringMax = 255
 
 // chaos answers a question of class CH. What is not configured, and every other name or type, is refused.
 func (r *responder) chaos(w *World, p *packet, msg []byte, reply *zone.Reply) ([]byte, Kind) {
@@ -79,7 +79,7 @@ func (r *responder) chaosByFunc(w *World, p *packet, msg []byte, reply *zone.Rep
 	reply.Rcode, reply.AA = dnswire.RcodeNoError, true
 	limit := r.room()
 	for _, line := range lines {
-		line = line[:min(len(line), txtStringMax)]
+		line = line[:min(len(line), TXTStringMax)]
 		if len(msg)+dnswire.RecordLen(1+len(line)) > limit {
 			reply.TC, reply.AN = true, 0
 			return msg[:r.q.QuestionEnd], Chaos

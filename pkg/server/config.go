@@ -33,8 +33,8 @@ const (
 
 	// IdentityMax is the octets of a node's name: with the ids of what it serves behind it, it fits the 64 of an NSID.
 	IdentityMax = 64 - worldTagLen
-	// VersionMax is the octets of one string in a TXT record (RFC 1035 section 3.3.14).
-	VersionMax = 255
+	// VersionMax is the octets of Config.Version, which is one string.
+	VersionMax = TXTStringMax
 
 	// TCPIdle is how long a connection may be silent between queries: what Knot gives.
 	TCPIdle = 10 * time.Second
@@ -83,7 +83,8 @@ type Config struct {
 	// RequireCookie answers BADCOOKIE over UDP where a query brings a cookie that holds none of ours, or none that is
 	// still valid. Clients that do not speak cookies are answered as ever.
 	RequireCookie bool
-	// ECSOff lists zones, by origin, for whose names a client subnet is ignored (RFC 7871 section 11.3).
+	// ECSOff lists zones for whose names a client subnet is ignored (RFC 7871 section 11.3): origins as zone.Info has them,
+	// absolute and in lower case.
 	ECSOff []string
 
 	cookies  *cookies

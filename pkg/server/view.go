@@ -1,10 +1,6 @@
 package server
 
-import (
-	"strings"
-
-	"geodns/pkg/dnswire"
-)
+import "geodns/pkg/dnswire"
 
 // view is what a worker loads once a batch: the world, where its policies are counted, and what follows from both world and
 // configuration.
@@ -35,7 +31,7 @@ func newView(cfg *Config, w *World, h hits) *view {
 	v := &view{world: w, hits: h, nsid: nsid(cfg, w)}
 	off := map[string]bool{}
 	for _, origin := range cfg.ECSOff {
-		off[strings.ToLower(strings.TrimSuffix(origin, "."))+"."] = true
+		off[origin] = true
 	}
 	number := map[string]int32{}
 	for i, z := range w.set.Zones() {
