@@ -69,7 +69,7 @@ func TestOwnSecretSteps(t *testing.T) {
 // TestOwnSecretWallClock shows that secrets go by the wall clock alone: with a monotonic reading in both of two times, their difference would
 // leave out how long the machine slept, and by how much the clock was set.
 func TestOwnSecretWallClock(t *testing.T) {
-	monotonic := func(at time.Time) bool { return at != at.Round(0) } //nolint:staticcheck // the readings are what is compared
+	monotonic := func(at time.Time) bool { return at != at.Round(0) }
 	if !monotonic(time.Now()) {
 		t.Skip("times have no monotonic reading here")
 	}
