@@ -249,14 +249,14 @@ func judge(t *testing.T, dir, program, file string) (verdict, string) {
 	if err != nil {
 		return refuses, fmt.Sprintf("%.2000s%v\n", out, err)
 	}
-	says := ""
+	var says strings.Builder
 	for line := range strings.Lines(string(out)) {
 		if line != "OK\n" && line != "zone "+origin+" is ok\n" && !strings.Contains(line, ": loaded serial ") {
-			says += line
+			says.WriteString(line)
 		}
 	}
-	if says != "" {
-		return warns, fmt.Sprintf("%.2000s", says)
+	if says.String() != "" {
+		return warns, fmt.Sprintf("%.2000s", says.String())
 	}
 	return passes, ""
 }
