@@ -98,7 +98,9 @@ func checkRdataForms(t *testing.T, entry string) {
 	if err != nil {
 		return
 	}
-	typ := strings.Fields(entry)[0]
+	typ := strings.FieldsFunc(entry, func(c rune) bool { // a parenthesis or a quote may end it, too
+		return !strings.ContainsRune("-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", c)
+	})[0]
 	generic := fmt.Sprintf(`%s \# %d %x`, typ, len(data), data)
 	if again, err := zone.Rdata(generic, "."); err != nil || !bytes.Equal(again, data) {
 		t.Fatalf("%s\nas octets %s\ngives %x, %v", entry, generic, again, err)
