@@ -103,7 +103,7 @@ func diffReasons() []diffReason {
 			peers: "nsd bind", name: "glue left out without TC",
 			why: "RFC 9471 section 3.1: all addresses of name servers below the cut that are known, or TC",
 			holds: func(p *diffPair) bool {
-				return p.kind == "glue" && subset(p.theirs.glue(true), p.ours.glue(true)) && p.ours.size > 1000
+				return p.kind == "glue" && subset(p.theirs.glue(true), p.ours.glue(true)) && p.addresses() > 1000
 			},
 		},
 		{
@@ -167,6 +167,14 @@ func diffReasons() []diffReason {
 			why: "RFC 1034 section 4.3.2 step 2: the zone that is the nearest ancestor of the name answers, and with its own data alone",
 			holds: func(p *diffPair) bool {
 				return p.nested()
+			},
+		},
+		{
+			peers: "knot", name: "an SOA left out without TC", rare: true,
+			why: "RFC 2308 section 3: the SOA must be in a negative answer, or it cannot be cached; and TC says what does not fit (RFC 2181 section 9)",
+			holds: func(p *diffPair) bool {
+				return p.kind == "authority" && p.ours.has(diffAuthority, dns.TypeSOA) && len(p.theirs.sections[diffAuthority]) == 0 &&
+					p.theirs.size > 1000 && !p.theirs.truncated
 			},
 		},
 		{

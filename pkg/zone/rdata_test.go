@@ -70,10 +70,11 @@ func twinErrs(entry string) bool {
 	return strings.HasPrefix(entry, "NXT ") || strings.HasPrefix(entry, "ISDN ")
 }
 
-// twinRefuses says whether miekg/dns may not read what we write: those, and an IPv4 address in ipv6hint.
+// twinRefuses says whether miekg/dns may not read what we write: those, an IPv4 address in ipv6hint, and octets of UINFO, which
+// no RFC describes, other than one string.
 func twinRefuses(entry string) bool {
 	upper := strings.ToUpper(entry)
-	return twinErrs(entry) || strings.HasPrefix(upper, "HTTPS ") || strings.HasPrefix(upper, "SVCB ")
+	return twinErrs(entry) || strings.HasPrefix(upper, "HTTPS ") || strings.HasPrefix(upper, "SVCB ") || strings.HasPrefix(upper, "UINFO")
 }
 
 // miekgRdata gives what miekg/dns makes of an entry, nil if it refuses.
