@@ -68,6 +68,7 @@ func (q *Query) parseOPT(fixed, options []byte) Outcome {
 	if q.Version != 0 {
 		return BadVers
 	}
+	q.Options = len(options) > 0
 	for n := 0; len(options) > 0; n++ {
 		if len(options) < optionHead || n == optionsMax {
 			return q.fault(FaultOPT)
@@ -136,10 +137,12 @@ type OPT struct {
 	EDEText string // cut off at EDETextMax octets
 }
 
+// OPTLen is the octets of an OPT record without options: its owner and its fixed part.
+const OPTLen = 11
+
 const (
-	optFixedLen    = 11 // owner and fixed part of an OPT record without options
-	optionHead     = 4  // code and length of an option
-	zoneVersionLen = 6  // label count, type, serial (RFC 9660 section 2)
+	optionHead     = 4 // code and length of an option
+	zoneVersionLen = 6 // label count, type, serial (RFC 9660 section 2)
 )
 
 // zoneVersionSerial is the type of a zone version that is the SOA's serial (RFC 9660 section 2.1).
@@ -147,7 +150,7 @@ const zoneVersionSerial = 0
 
 // Len is the number of octets that Append adds, the extended error apart.
 func (o *OPT) Len() int {
-	n := optFixedLen
+	n := OPTLen
 	if o.ECS != nil {
 		n += optionHead + 4 + o.ECS.addrLen()
 	}
@@ -176,19 +179,22 @@ func (o *OPT) EDELen() int {
 
 // Append appends the record to msg, with the upper bits of rcode. It counts as one additional record.
 func (o *OPT) Append(msg []byte, rcode uint8) []byte {
+	msg = o.AppendBare(msg, rcode)
+	n := o.Len() + o.EDELen() - OPTLen
+	msg[len(msg)-2], msg[len(msg)-1] = byte(n>>8), byte(n)
+	return o.appendOptions(msg)
+}
+
+// AppendBare is Append for a record without options, in OPTLen octets.
+func (o *OPT) AppendBare(msg []byte, rcode uint8) []byte {
 	flags := byte(0)
 	if o.DO {
 		flags = optDO
 	}
-	n := o.Len() + o.EDELen() - optFixedLen
-	msg = append(msg, 0,
+	return append(msg, 0,
 		byte(TypeOPT>>8), byte(TypeOPT), byte(o.UDPSize>>8), byte(o.UDPSize),
 		rcode>>4, 0, flags, 0,
-		byte(n>>8), byte(n))
-	if n == 0 {
-		return msg
-	}
-	return o.appendOptions(msg)
+		0, 0)
 }
 
 // appendOptions appends what the record holds.

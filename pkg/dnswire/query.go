@@ -91,6 +91,7 @@ type Query struct {
 	QuestionEnd int // offset of the first octet behind the question; HeaderLen where no question could be read
 
 	EDNS        bool // there is an OPT record
+	Options     bool // there are options in it
 	DO          bool
 	NSID        bool // asked for (RFC 5001)
 	Keepalive   bool // asked for (RFC 7828)
@@ -158,7 +159,7 @@ func (q *Query) Parse(msg []byte) Outcome {
 func (q *Query) reset() {
 	q.ID, q.Flags, q.Opcode, q.RD, q.CD = 0, 0, 0, false, false
 	q.Type, q.Class, q.NameLen, q.Labels, q.QuestionEnd = 0, 0, 0, 0, HeaderLen
-	q.EDNS, q.DO, q.NSID, q.Keepalive, q.ZoneVersion, q.Version, q.UDPSize = false, false, false, false, false, 0, 0
+	q.EDNS, q.Options, q.DO, q.NSID, q.Keepalive, q.ZoneVersion, q.Version, q.UDPSize = false, false, false, false, false, false, 0, 0
 	q.TSIG, q.Fault = 0, FaultNone
 	q.ECS.Present = false
 	q.CookieLen = 0

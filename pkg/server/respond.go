@@ -36,6 +36,8 @@ type responder struct {
 	verified    bool           // its source is not forged: it has our cookie, or a TCP connection
 	limit       int            // octets that its answer may have
 	opt         dnswire.OPT
+	optLen      int  // octets of it, the extended error apart; 0: the query has none
+	dressed     bool // it has options
 	badKey      bool // a TSIG goes behind the OPT record
 	tsig        dnswire.TSIG
 	cookieOut   [cookieLen]byte
@@ -195,16 +197,15 @@ func (r *responder) unsigned(p *packet, reply *zone.Reply) {
 
 // explain adds an extended error (RFC 8914) to the answer, if the query has an OPT record and there is room.
 func (r *responder) explain(code uint16, text string) {
+	if !r.q.EDNS {
+		return
+	}
+	r.dressed = true
 	r.opt.EDE, r.opt.EDECode, r.opt.EDEText = true, code, text
 }
 
 // room is the octets that the message may have before its OPT record.
-func (r *responder) room() int {
-	if !r.q.EDNS {
-		return r.limit
-	}
-	return r.limit - r.opt.Len()
-}
+func (r *responder) room() int { return r.limit - r.optLen }
 
 // prepare sets how long the answer may be, and fills its OPT record. It says whether a cookie was answered. An error answer
 // echoes no options: the ones of its query were not all read.
@@ -219,11 +220,19 @@ func (r *responder) prepare(v *view, p *packet, out dnswire.Outcome) (cookies bo
 		}
 		r.limit = min(r.limit, size)
 	}
-	o.UDPSize, o.DO = uint16(r.payload), q.DO
-	o.ECS, o.NSID, o.Cookie, o.Keepalive, o.ZoneVersion, o.EDE = nil, nil, nil, false, false, false
-	if !q.EDNS || out != dnswire.OK && out != dnswire.CookieOnly {
+	o.UDPSize, o.DO, r.optLen = uint16(r.payload), q.DO, 0
+	if r.dressed {
+		// Field by field: to clear it whole takes the collector's slow way, as there are pointers in it.
+		o.ECS, o.NSID, o.Cookie, o.Keepalive, o.ZoneVersion, o.EDE, r.dressed = nil, nil, nil, false, false, false, false
+	}
+	if !q.EDNS {
 		return false
 	}
+	r.optLen = dnswire.OPTLen
+	if out != dnswire.OK && out != dnswire.CookieOnly || !q.Options {
+		return false
+	}
+	r.dressed = true
 	if q.ECS.Present {
 		o.ECS = &q.ECS
 		r.tally[countECS]++
@@ -236,7 +245,9 @@ func (r *responder) prepare(v *view, p *packet, out dnswire.Outcome) (cookies bo
 	}
 	// Until the zone is known the option takes its room.
 	o.ZoneVersion = q.ZoneVersion
-	return q.CookieLen > 0 && r.cookie(p)
+	cookies = q.CookieLen > 0 && r.cookie(p)
+	r.optLen = o.Len()
+	return cookies
 }
 
 // lookUp answers a question of class IN from the zones, and by a policy where they say so.
@@ -252,6 +263,7 @@ func (r *responder) lookUp(v *view, p *packet, msg []byte, hash uint64, reply *z
 	}
 	if v.ecsOff && q.ECS.Present && v.answering(reply.Zone, q).ecsOff {
 		q.ECS.Present, r.opt.ECS = false, nil
+		r.optLen = r.opt.Len()
 		if reply.TC || reply.AN > 0 { // there is more room now, and a chain goes on
 			msg, *reply = w.set.AnswerHashed(start, q.Name[:q.NameLen], q.Labels, hash, q.Type, r.room(), false)
 		}
@@ -267,7 +279,7 @@ func (r *responder) lookUp(v *view, p *packet, msg []byte, hash uint64, reply *z
 	} else {
 		kind = kindOf(reply)
 	}
-	if zone.IsMinimal(q.Type) && reply.AN > 0 && p.transport == UDP && len(msg)+r.trim(len(msg)) >= 2*r.size {
+	if reply.AN > 0 && p.transport == UDP && zone.IsMinimal(q.Type) && len(msg)+r.trim(len(msg)) >= 2*r.size {
 		// Whoever asks for all that there is shall not make others get it (RFC 8482 section 3).
 		*reply = zone.Reply{Kind: zone.Answered, AA: reply.AA, TC: true, Zone: reply.Zone}
 		msg = start
@@ -295,8 +307,8 @@ const unverifiedMax = 3
 // trim leaves out of the OPT record what is there to be read by people, where an answer of n octets before it has no room for
 // that, and gives the octets of the record; 0 for a query without one.
 func (r *responder) trim(n int) int {
-	if !r.q.EDNS {
-		return 0
+	if !r.dressed {
+		return r.optLen
 	}
 	o, limit := &r.opt, r.limit
 	if !r.verified {
@@ -308,7 +320,8 @@ func (r *responder) trim(n int) int {
 	if !r.verified && len(o.NSID) > 0 && n+o.Len()+o.EDELen() > limit {
 		o.NSID = nil
 	}
-	return o.Len() + o.EDELen()
+	r.optLen = o.Len()
+	return r.optLen + o.EDELen()
 }
 
 // finish appends the OPT record, writes the header and counts.
@@ -326,11 +339,14 @@ func (r *responder) finish(p *packet, msg []byte, reply *zone.Reply, kind Kind, 
 		questions = 1
 	}
 	if q.EDNS {
-		o := &r.opt
-		o.Scope = scope
-		o.ZoneVersion = o.ZoneVersion && reply.Kind != zone.Outside // no zone, no version
-		r.trim(len(msg))
-		msg = o.Append(msg, reply.Rcode)
+		if o := &r.opt; r.dressed {
+			o.Scope = scope
+			o.ZoneVersion = o.ZoneVersion && reply.Kind != zone.Outside // no zone, no version
+			r.trim(len(msg))
+			msg = o.Append(msg, reply.Rcode)
+		} else {
+			msg = o.AppendBare(msg, reply.Rcode)
+		}
 		additional++
 	}
 	if r.badKey {

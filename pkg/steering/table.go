@@ -140,8 +140,8 @@ type layout struct {
 	planAt   []uint32 // by class: where its plan begins in plans
 	plans    []uint16 // count of tiers, then for each tier its length and entries
 	long     []longCell
-	scopes   int // published, different
 	byClient bool
+	scopes   int // published, different
 }
 
 const (
