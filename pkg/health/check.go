@@ -20,11 +20,13 @@ type Kind uint8
 const (
 	HTTP  Kind = iota + 1 // GET over a clear connection
 	HTTPS                 // GET over TLS, the certificate verified
-	TCP                   // a connection is made, and closed
+	TCP                   // a connection is made, and what it says may be looked at
+	TLS                   // a TLS handshake, the certificate verified
+	DNS                   // a query
 )
 
 // kindEnd is one more than the last kind.
-const kindEnd = int(TCP) + 1
+const kindEnd = int(DNS) + 1
 
 // String gives the word used in policy files, metrics and logs.
 func (k Kind) String() string {
@@ -35,6 +37,10 @@ func (k Kind) String() string {
 		return "https"
 	case TCP:
 		return "tcp"
+	case TLS:
+		return "tls"
+	case DNS:
+		return "dns"
 	}
 	return "kind " + strconv.Itoa(int(k))
 }
@@ -45,6 +51,17 @@ const (
 	DefaultTimeout  = 2 * time.Second
 	DefaultFall     = 3
 	DefaultRise     = 4
+
+	DefaultExpiryWarning = 14 * 24 * time.Hour
+	DefaultAdmitMin      = 0.1
+	DefaultHalfLife      = 5 * time.Minute
+	DefaultSuppress      = 2.0
+	DefaultReuse         = 0.75
+	DefaultCeiling       = 6.0
+	DefaultVoteAge       = time.Minute
+
+	// recheckPart: while a failure is in doubt, probes come this many times as often.
+	recheckPart = 5
 )
 
 // Limits of a check's keys.
@@ -66,7 +83,9 @@ const (
 	BodyMax = 64 << 10
 )
 
-// Check is a configured test. Immutable once handed over.
+// Check is a configured test: what is tested, how often, and how much it takes
+// to believe it. The zero value of every field is its default. Immutable once
+// handed over.
 type Check struct {
 	Name string // as in the policy file; no part of what is tested
 	Kind Kind
@@ -74,15 +93,89 @@ type Check struct {
 
 	// HTTP and HTTPS only.
 
-	Path   string // begins with a slash, may hold a query; empty: "/"
-	Host   string // Host header and SNI, with or without a port; empty: the target's host name, else its address
-	Status []int  // good statuses; nil: 200 to 299. Redirects are not followed, so list them where they are good
-	Body   string // must occur in the first BodyMax bytes of the body; empty: the body is not read
+	Method  string      // a token (RFC 9110 section 9); empty: GET
+	Path    string      // begins with a slash, may hold a query; empty: "/"
+	Host    string      // Host header and SNI, with or without a port; empty: the target's host name, else its address
+	Headers []Header    // sent beside Host and User-Agent
+	Status  []int       // good statuses; nil: 200 to 299. Redirects are not followed, so list them where they are good
+	Body    string      // must occur in the first BodyMax bytes of the body; empty: not looked for
+	Match   string      // regular expression (RE2) that must match in the first BodyMax bytes of the body; empty: none
+	Version HTTPVersion // spoken
+
+	// HTTPS and TLS only.
+
+	SNI           string        // name that is asked for and verified; empty: that of Host, else the target's host name, else its address
+	Insecure      bool          // the certificate is not verified
+	ExpiryWarning time.Duration // a certificate that ends sooner is warned of; 0: DefaultExpiryWarning, negative: never
+
+	// TCP only.
+
+	Send   string // sent once connected; empty: nothing
+	Expect string // must occur in the first ExpectMax bytes that come; empty: nothing need come
+
+	// DNS only.
+
+	Query DNSQuery
+
+	// Of every kind.
 
 	Interval time.Duration // between the starts of two probes of an address; 0: DefaultInterval
 	Timeout  time.Duration // of a whole probe, at most Interval; 0: the lesser of DefaultTimeout and Interval
 	Fall     int           // failed probes in a row that make a target down; 0: DefaultFall
 	Rise     int           // good probes in a row that make it up again; 0: DefaultRise
+	Recheck  time.Duration // between probes while a failure is in doubt, at most Interval; 0: Interval / recheckPart
+	WarmUp   time.Duration // after a recovery the part admitted rises to all over this time; 0: at once
+	Dwell    time.Duration // a target that is down stays so at least this long; 0: no such time
+	Latency  Latency
+	Damping  Damping
+	Votes    Votes
+}
+
+// Header is one header of a request.
+type Header struct{ Name, Value string }
+
+// HTTPVersion is what a probe speaks.
+type HTTPVersion uint8
+
+// The versions. With AnyHTTP, HTTPS takes what ALPN (RFC 7301) agrees on, and
+// HTTP speaks HTTP/1.1; HTTP2 without TLS is by prior knowledge (RFC 9113
+// section 3.3).
+const (
+	AnyHTTP HTTPVersion = iota
+	HTTP1
+	HTTP2
+)
+
+// DNSQuery is what a dns check asks, and what it expects.
+type DNSQuery struct {
+	Name    string   // absolute, the final dot is optional
+	Type    string   // "A", "TYPE65"; empty: "A"
+	Rcode   string   // "NOERROR", "NXDOMAIN"; empty: NOERROR
+	Answers []string // rdata in presentation form that must be among the answers of Type; none: any answer will do
+	TCP     bool     // over TCP; a truncated answer over UDP is good as it is
+}
+
+// Latency says when a target is slow. The zero value: latency decides nothing.
+type Latency struct {
+	Slow     time.Duration // smoothed latency of probes from which on less than all is admitted
+	Worst    time.Duration // from which on no more than AdmitMin is admitted; more than Slow
+	AdmitMin float64       // in (0, 1); 0: DefaultAdmitMin
+}
+
+// Damping holds flapping targets down (RFC 2439 section 4.2): each down
+// verdict adds 1 to a penalty that decays. The zero value is the default.
+type Damping struct {
+	Off      bool
+	HalfLife time.Duration // in which a penalty halves; 0: DefaultHalfLife
+	Suppress float64       // penalty from which on a target is held down, more than 1: one failure is never suppressed; 0: DefaultSuppress
+	Reuse    float64       // penalty below which it is let up again, less than Suppress; 0: DefaultReuse
+	Ceiling  float64       // the penalty rises no further, at least Suppress; 0: DefaultCeiling
+}
+
+// Votes says how the votes of several vantage points make a verdict.
+type Votes struct {
+	Need   int           // votes that it takes to call a target down, at most those that are fresh; 0: more than half of these
+	MaxAge time.Duration // of a vote that was pushed; 0: DefaultVoteAge
 }
 
 // WithDefaults returns the check with its zero values replaced.
