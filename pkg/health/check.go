@@ -253,21 +253,6 @@ func (c Check) validateHTTP() error {
 	return nil
 }
 
-// rules are what the machine needs of the check. The bounds are those of a
-// valid check; with an invalid one the schedule must not spin.
-func (c *Check) rules(maxAge time.Duration) Rules {
-	interval := max(c.Interval, IntervalMin)
-	return Rules{
-		Fall: max(c.Fall, 1), Rise: max(c.Rise, 1), Interval: interval,
-		MaxAge: max(maxAge, staleIntervals*interval),
-	}
-}
-
-// staleIntervals is how many intervals a verdict stays fresh at least: with an
-// interval beyond MaxAge a verdict would otherwise be in doubt before each
-// probe, although each comes in time.
-const staleIntervals = 2
-
 // tested says what the check tests, in one readable line. Verdicts carry over
 // between two checks if and only if these lines are equal: name, interval,
 // timeout and thresholds say how the test is run, not what it is.

@@ -32,6 +32,8 @@ type Result struct {
 	OK      bool
 	Reason  string        // in a few words, for people: "status 200", "connection refused"
 	Latency time.Duration // from the start to the end of the probe
+	Expires time.Time     // when the first certificate of the chain that was shown ends; zero without TLS
+	Warning string        // of a probe that is good, and soon may not be: "certificate ends in 9d2h"; empty: none
 }
 
 // DialFunc makes a connection, as [net.Dialer.DialContext] does.
@@ -248,7 +250,7 @@ func holds(body io.Reader, text []byte) (bool, error) {
 // systemDial dials over the system's sockets and resolver. allow is asked
 // about each address before anything is sent to it, so a host name that
 // resolves to a forbidden address is refused as that address is.
-func systemDial(allow func(netip.Addr) error) DialFunc {
+func systemDial(allow func(netip.Addr) error, _ func(netip.AddrPort) bool) DialFunc {
 	dialer := &net.Dialer{
 		KeepAlive: -1, // no connection lives long enough for one
 		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
