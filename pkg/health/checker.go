@@ -78,7 +78,9 @@ type Checker struct {
 	epoch time.Time // all monotonic times count from here
 	boot  string    // distinguishes the decisions of two runs
 	slots int       // probes that may be under way
-	probe func(context.Context, *prober) Result
+
+	common *common // of the probers
+	probe  func(context.Context, *prober) Result
 
 	// Communication.
 	results chan finished    // as long as ProbesMax, so that no probe waits to hand in its result
@@ -145,7 +147,7 @@ func New(cfg Config) (*Checker, error) {
 	c := &Checker{
 		cfg: cfg, epoch: time.Now(), boot: hex.EncodeToString(boot[:]),
 		slots: min(ProbesMax, max(1, descriptors()/descriptorsPart)),
-		probe: func(ctx context.Context, p *prober) Result { return p.probe(ctx) },
+		probe: func(ctx context.Context, p *prober) Result { return p.probe(ctx) }, common: newCommon(cfg.Dial, cfg.RootCAs),
 
 		results: make(chan finished, ProbesMax), votes: make(chan voteRequest), kick: make(chan struct{}, 1),
 		changed: make(chan struct{}, 1), ended: make(chan struct{}),
@@ -285,7 +287,7 @@ func (t *target) index(dest destination) int {
 // what is probed, and how, has not changed.
 func (c *Checker) proberFor(s *subject, check *Check) {
 	if s.prober == nil || !reflect.DeepEqual(s.prober.check, *check) {
-		s.prober = newProber(*check, s.dest, c.cfg.Dial, c.cfg.RootCAs)
+		s.prober = newProber(*check, s.dest, c.common)
 	}
 }
 

@@ -19,7 +19,7 @@ func (c *Checker) SetSlots(n int) { c.slots = n }
 
 // Probe makes one probe of an address, or of a host name if addr is invalid.
 func Probe(ctx context.Context, check Check, addr netip.Addr, host string, dial DialFunc, roots *x509.CertPool) Result {
-	return newProber(check.WithDefaults(), destination{addr: addr, host: host}, dial, roots).probe(ctx)
+	return newProber(check.WithDefaults(), destination{addr: addr, host: host}, newCommon(dial, roots)).probe(ctx)
 }
 
 // SystemDial is the default of Config.Dial.

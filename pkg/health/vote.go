@@ -17,9 +17,6 @@ const (
 	PoPMax = 63
 	// VoteReasonMax bounds the reason of a vote, in bytes.
 	VoteReasonMax = 200
-	// VoteAgeMax bounds the age that a vote may have when it is handed over:
-	// no check keeps votes for longer.
-	VoteAgeMax = time.Hour
 )
 
 // Errors of [Checker.Vote].
