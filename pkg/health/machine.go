@@ -125,6 +125,7 @@ type Machine struct {
 	penaltyAt  time.Duration
 	suppressed bool
 	counted    tally // the votes when the machine was settled last
+	alone      bool  // this node's was the only one, then and before
 	wasFailing bool
 	reason     Reason // of state
 }
@@ -186,7 +187,9 @@ func (m *Machine) settle(s Standing, now time.Duration) Change {
 		m.views[i].settle(&m.rules, s, now)
 	}
 	m.slow = m.slowness()
+	before := m.counted.votes
 	m.counted = m.tally(s, now, false)
+	m.alone = before <= 1 && m.counted.votes <= 1 && m.counted.own
 	m.verdict(&m.counted, now)
 	m.admit = m.admitted(&m.counted, now)
 	m.doubt = m.doubted(s, now)
@@ -267,14 +270,14 @@ func (m *Machine) verdict(t *tally, now time.Duration) {
 		m.hold = NoHold
 		m.warm = false
 		if m.state != steering.Down {
-			m.become(steering.Down, m.why(t, Fall), now)
+			m.become(steering.Down, m.why(Fall), now)
 		}
 	case m.state == steering.Down:
 		was := m.hold
 		if m.hold = m.held(now); m.hold != NoHold {
 			return
 		}
-		reason := m.why(t, Rise)
+		reason := m.why(Rise)
 		switch was {
 		case Suppressed:
 			reason = Reused
@@ -295,7 +298,7 @@ func (m *Machine) well(t *tally, now time.Duration) {
 	to := m.wellState(t)
 	switch {
 	case m.state == steering.Unknown:
-		m.become(to, m.why(t, FirstProbe), now)
+		m.become(to, m.why(FirstProbe), now)
 	case m.state != to && to == steering.Degraded:
 		m.become(to, Slow, now)
 	case m.state != to:
@@ -312,10 +315,10 @@ func (m *Machine) wellState(t *tally) steering.State {
 }
 
 // why gives the reason of a verdict that votes call for: of this node's own if
-// it is the only one.
-func (m *Machine) why(t *tally, own Reason) Reason {
+// it is, and was, the only one.
+func (m *Machine) why(own Reason) Reason {
 	switch {
-	case !t.own || t.votes > 1:
+	case !m.alone:
 		return ByVotes
 	case m.state == steering.Unknown:
 		return FirstProbe
@@ -468,7 +471,10 @@ func (m *Machine) onset(now time.Duration) (at time.Duration, ok bool) {
 			at = min(at, b.observed)
 		}
 	}
-	return at, at != never
+	if at == never {
+		return 0, false
+	}
+	return at, true
 }
 
 // Deadline gives the next time at which the machine changes if nothing is

@@ -59,13 +59,13 @@ func (v *view) fail(r *Rules, now time.Duration) {
 	v.probed, v.probe = true, now
 	v.good = 0
 	switch {
-	case v.state == steering.Down: // confirmed
-		v.failed++
-		return
 	case v.failed == 0:
 		v.failed, v.failedFrom, v.counted = 1, now, now
-	case now-v.counted >= r.Recheck/2:
+	case v.state == steering.Down || now-v.counted >= r.Recheck/2:
 		v.failed, v.counted = v.failed+1, now
+	}
+	if v.state == steering.Down { // confirmed
+		return
 	}
 	if !v.contested {
 		v.rechecks = r.Fall + r.Rise + 1
