@@ -230,7 +230,7 @@ func (m *Machine) tally(s Standing, now time.Duration, worse bool) tally {
 		if b := &m.votes[i]; b.fresh(&m.rules, now) {
 			part := float64(b.Admit) / steering.AdmitAll
 			if b.State == steering.Down {
-				part = 0
+				part = callsDown
 			}
 			parts = append(parts, part)
 		}
@@ -240,10 +240,8 @@ func (m *Machine) tally(s Standing, now time.Duration, worse bool) tally {
 	last := m.lastProbe()
 	counts := own != steering.Unknown && !void && last != never && now-last < m.rules.MaxAge
 	switch {
-	case worse:
-		parts = append(parts, 0)
-	case counts && own == steering.Down:
-		parts = append(parts, 0)
+	case worse, counts && own == steering.Down:
+		parts = append(parts, callsDown)
 	case counts:
 		parts = append(parts, 1-float64(m.slow)/slowSteps)
 	}

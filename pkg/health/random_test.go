@@ -23,7 +23,7 @@ func schedules() int {
 	if proving() {
 		return 1_000_000
 	}
-	return 10_000
+	return 50_000
 }
 
 // schedule is a random run of a fleet, and what a plain look at its events says.

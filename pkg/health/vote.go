@@ -87,14 +87,18 @@ func (t *tally) state() (steering.State, bool) {
 	return steering.Up, true
 }
 
+// callsDown is the vote of a vantage point that calls a target down: less than
+// any part of its traffic, none included.
+const callsDown = -1.0
+
 // count counts votes: each is the part of its traffic that a vantage point
-// would have a target take, 0 from those that call it down. What it takes in
+// would have a target take, or callsDown. What it takes in
 // the end is the part that so many want at most as could call it down: with
 // one vantage its own, with three the middle one.
 func (v Votes) count(parts []float64) tally {
 	t := tally{votes: len(parts), need: v.need(len(parts))}
 	for _, part := range parts {
-		if part <= 0 {
+		if part == callsDown {
 			t.down++
 		}
 	}
