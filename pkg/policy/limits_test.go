@@ -61,6 +61,24 @@ func TestLimits(t *testing.T) {
 		{"text", policy.TextMax, func(n int) string {
 			return `regions: [{name: r, jurisdictions: ["` + strings.Repeat("j", n) + `"]}]`
 		}, "a jurisdiction of 1025 bytes; at most 1024 are allowed"},
+		{"headers", policy.HeadersMax, func(n int) string {
+			return "checks: [{name: c, http: {headers: {" + repeat(n, `h%d: ""`) + "}}}]"
+		}, "33 headers; at most 32 are allowed"},
+		{"header", policy.HeaderBytesMax, func(n int) string {
+			return "checks: [{name: c, http: {headers: {h: " + strings.Repeat("v", n) + "}}}]"
+		}, "a value of 4097 bytes; a header has at most 4096"},
+		{"name of a header", policy.TextMax, func(n int) string {
+			return "checks: [{name: c, http: {headers: {? " + strings.Repeat("h", n) + " : v}}}]"
+		}, "a header's name of 1025 bytes; at most 1024 are allowed"},
+		{"method", policy.NameMax, func(n int) string {
+			return "checks: [{name: c, http: {method: " + strings.Repeat("M", n) + "}}]"
+		}, "a method of 64 bytes; at most 63 are allowed"},
+		{"octets", policy.TextMax, func(n int) string {
+			return "checks: [{name: c, tcp: {port: 1, send: " + strings.Repeat("s", n) + "}}]"
+		}, "a send of 1025 bytes; at most 1024 are allowed"},
+		{"answers", policy.ListMax, func(n int) string {
+			return "checks: [{name: c, dns: {name: ., answer: [" + repeat(n, "192.0.2.%d") + "]}}]"
+		}, "65 items; at most 64 are allowed"},
 		{"values", policy.ValuesMax, func(n int) string {
 			return strings.Replace(one, "%s", "{name: t, region: r, values: ["+repeat(n, "192.0.2.%d")+"]}", 1)
 		}, "9 addresses of one family; a target has at most 8"},

@@ -47,7 +47,7 @@ func (e *checkEntry) setting(key string) (setting, bool) {
 // checkKey is one key of a layer, or of a section of one.
 type checkKey struct {
 	name string
-	need string                             // what should stand there, where it must be given; "": it may be left out
+	need string                            // what should stand there, where it must be given; "": it may be left out
 	read func(v source.Value, path string) // nil: whoever reads the section reads it
 }
 

@@ -27,7 +27,7 @@ func (r *layerReader) httpKeys() []checkKey {
 		plain(r, "status", r.statuses, func(c *health.Check, s []int) { c.Status = s }),
 		plain(r, "body", r.line("body"), func(c *health.Check, s string) { c.Body = s }),
 		plain(r, "match", r.match, func(c *health.Check, s string) { c.Match = s }),
-		plain(r, "http", r.number(1, 2), func(c *health.Check, n int) {
+		plain(r, "http", r.upTo(2), func(c *health.Check, n int) {
 			if c.Version = health.HTTP1; n == 2 {
 				c.Version = health.HTTP2
 			}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -202,10 +203,8 @@ func (p *parser) rcode(v source.Value) (string, bool) {
 	if s == "" {
 		return "", false
 	}
-	for _, k := range known {
-		if s == k {
-			return s, true
-		}
+	if slices.Contains(known, s) {
+		return s, true
 	}
 	p.errorf(v, "%q is no rcode; %s", clip(s), oneOf(s, known))
 	return "", false

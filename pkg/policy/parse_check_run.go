@@ -13,7 +13,7 @@ func (r *layerReader) runKeys() []checkKey {
 	return []checkKey{
 		plain(r, "interval", r.span(health.IntervalMin, health.IntervalMax), func(c *health.Check, d time.Duration) { c.Interval = d }),
 		plain(r, "timeout", r.span(health.TimeoutMin, health.IntervalMax), func(c *health.Check, d time.Duration) { c.Timeout = d }),
-		plain(r, "fall", r.number(1, health.CountMax), func(c *health.Check, n int) { c.Fall = n }),
+		plain(r, "fall", r.upTo(health.CountMax), func(c *health.Check, n int) { c.Fall = n }),
 		plain(r, "rise", r.rise, func(c *health.Check, n int) { c.Rise = n }),
 		plain(r, "recheck", r.span(recheckMin, health.IntervalMax), func(c *health.Check, d time.Duration) { c.Recheck = d }),
 		plain(r, "warm_up", r.span(0, pauseMax), func(c *health.Check, d time.Duration) { c.WarmUp = d }),
@@ -36,7 +36,7 @@ func (r *layerReader) latencyKeys() []checkKey {
 // votesKeys are those of `votes`.
 func (r *layerReader) votesKeys() []checkKey {
 	return []checkKey{
-		plain(r, "need", r.number(1, votesMax), func(c *health.Check, n int) { c.Votes.Need = n }),
+		plain(r, "need", r.upTo(votesMax), func(c *health.Check, n int) { c.Votes.Need = n }),
 		plain(r, "max_age", r.span(voteAgeMin, voteAgeMax), func(c *health.Check, d time.Duration) { c.Votes.MaxAge = d }),
 	}
 }
@@ -66,17 +66,17 @@ func (p *parser) span(lo, hi time.Duration) func(source.Value) (time.Duration, b
 	return func(v source.Value) (time.Duration, bool) { return v.Duration(p.fs, lo, hi) }
 }
 
-// number makes a reader of whole numbers.
-func (p *parser) number(lo, hi int64) func(source.Value) (int, bool) {
+// upTo makes a reader of whole numbers from 1.
+func (p *parser) upTo(most int64) func(source.Value) (int, bool) {
 	return func(v source.Value) (int, bool) {
-		n, ok := v.Int(p.fs, lo, hi)
+		n, ok := v.Int(p.fs, 1, most)
 		return int(n), ok
 	}
 }
 
 // rise reads a number of good probes.
 func (p *parser) rise(v source.Value) (int, bool) {
-	n, ok := p.number(1, health.CountMax)(v)
+	n, ok := p.upTo(health.CountMax)(v)
 	if ok && n == 1 {
 		p.fs.Warnf(v.Place(), "rise 1 acts as 2: after a down verdict two good probes in a row are wanted all the same")
 	}
