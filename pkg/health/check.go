@@ -1,15 +1,18 @@
 package health
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // Kind is the protocol that a check speaks. The zero value is no kind.
@@ -18,8 +21,8 @@ type Kind uint8
 // The kinds of checks. More are added behind them, so that numbers in
 // metrics keep their meaning.
 const (
-	HTTP  Kind = iota + 1 // GET over a clear connection
-	HTTPS                 // GET over TLS, the certificate verified
+	HTTP  Kind = iota + 1 // a request over a clear connection
+	HTTPS                 // a request over TLS, the certificate verified
 	TCP                   // a connection is made, and what it says may be looked at
 	TLS                   // a TLS handshake, the certificate verified
 	DNS                   // a query
@@ -81,6 +84,45 @@ const (
 	// BodyMax bounds what is read of a body, and so the text looked for in it,
 	// in bytes. A health page that says so later than that is no health page.
 	BodyMax = 64 << 10
+	// MethodMax bounds a method, in bytes: the longest that is registered has 17.
+	MethodMax = 32
+	// HeadersMax bounds the headers that a check sends, HeadersBytesMax their
+	// bytes: together with a path they still fit into what common servers take.
+	HeadersMax      = 32
+	HeadersBytesMax = 4096
+	// MatchMax bounds a regular expression, in bytes, and matchSizeMax the
+	// instructions that it compiles to: BodyMax bytes times as many steps are a
+	// third of a second of one core, and more is somebody else's probe delayed.
+	MatchMax     = 1024
+	matchSizeMax = 1000
+	// SendMax bounds what a tcp check sends, in bytes: it fits any socket's buffer.
+	SendMax = 4096
+	// ExpectMax bounds what is read of what comes in a tcp check, and so the
+	// text looked for in it, in bytes. Banners are shorter.
+	ExpectMax = 4096
+	// AnswersMax bounds the answers that a dns check expects, AnswerMax the
+	// bytes of one: the longest that a zone reasonably holds is a key in a TXT.
+	AnswersMax = 100
+	AnswerMax  = 4096
+	// RecheckMin: sooner than that a fault on the path has not passed, and a
+	// back end in trouble is not helped.
+	RecheckMin = 20 * time.Millisecond
+	// DwellMax bounds dwell and warm_up: what lasts longer than a week is a
+	// decision of people.
+	DwellMax = 7 * 24 * time.Hour
+	// HalfLifeMin and HalfLifeMax bound the decay of damping: within a second
+	// nothing is damped, and after a day nobody knows why something still is.
+	HalfLifeMin = time.Second
+	HalfLifeMax = 24 * time.Hour
+	// PenaltyMax bounds the ceiling of damping: at the default half-life it
+	// takes an hour to decay to the default reuse.
+	PenaltyMax = 1000
+	// VotesMax bounds the votes that are needed: there are not more vantage points.
+	VotesMax = 100
+	// VoteAgeMin and VoteAgeMax bound the age of a vote: a vote needs some time
+	// to get here, and one that is an hour old says nothing.
+	VoteAgeMin = time.Second
+	VoteAgeMax = time.Hour
 )
 
 // Check is a configured test: what is tested, how often, and how much it takes
@@ -96,7 +138,7 @@ type Check struct {
 	Method  string      // a token (RFC 9110 section 9); empty: GET
 	Path    string      // begins with a slash, may hold a query; empty: "/"
 	Host    string      // Host header and SNI, with or without a port; empty: the target's host name, else its address
-	Headers []Header    // sent beside Host and User-Agent
+	Headers []Header    // sent beside Host and User-Agent, or in the place of the latter
 	Status  []int       // good statuses; nil: 200 to 299. Redirects are not followed, so list them where they are good
 	Body    string      // must occur in the first BodyMax bytes of the body; empty: not looked for
 	Match   string      // regular expression (RE2) that must match in the first BodyMax bytes of the body; empty: none
@@ -152,7 +194,7 @@ type DNSQuery struct {
 	Type    string   // "A", "TYPE65"; empty: "A"
 	Rcode   string   // "NOERROR", "NXDOMAIN"; empty: NOERROR
 	Answers []string // rdata in presentation form that must be among the answers of Type; none: any answer will do
-	TCP     bool     // over TCP; a truncated answer over UDP is good as it is
+	TCP     bool     // over TCP; over UDP a truncated answer is judged as it is
 }
 
 // Latency says when a target is slow. The zero value: latency decides nothing.
@@ -180,77 +222,32 @@ type Votes struct {
 
 // WithDefaults returns the check with its zero values replaced.
 func (c Check) WithDefaults() Check {
-	if c.Path == "" && c.Kind != TCP {
-		c.Path = "/"
+	switch c.Kind {
+	case HTTP, HTTPS:
+		c.Method = cmp.Or(c.Method, http.MethodGet)
+		c.Path = cmp.Or(c.Path, "/")
+	case DNS:
+		c.Query.Type = cmp.Or(c.Query.Type, "A")
+		c.Query.Rcode = cmp.Or(c.Query.Rcode, "NOERROR")
+	case TCP, TLS:
 	}
-	if c.Interval == 0 {
-		c.Interval = DefaultInterval
+	if c.Kind == HTTPS || c.Kind == TLS {
+		c.ExpiryWarning = cmp.Or(c.ExpiryWarning, DefaultExpiryWarning)
 	}
-	if c.Timeout == 0 {
-		c.Timeout = min(DefaultTimeout, c.Interval)
+	c.Interval = cmp.Or(c.Interval, DefaultInterval)
+	c.Timeout = cmp.Or(c.Timeout, min(DefaultTimeout, c.Interval))
+	c.Fall = cmp.Or(c.Fall, DefaultFall)
+	c.Rise = cmp.Or(c.Rise, DefaultRise)
+	c.Recheck = cmp.Or(c.Recheck, min(max(c.Interval/recheckPart, RecheckMin), c.Interval))
+	if c.Latency.Slow > 0 {
+		c.Latency.AdmitMin = cmp.Or(c.Latency.AdmitMin, DefaultAdmitMin)
 	}
-	if c.Fall == 0 {
-		c.Fall = DefaultFall
-	}
-	if c.Rise == 0 {
-		c.Rise = DefaultRise
-	}
+	c.Damping.HalfLife = cmp.Or(c.Damping.HalfLife, DefaultHalfLife)
+	c.Damping.Suppress = cmp.Or(c.Damping.Suppress, DefaultSuppress)
+	c.Damping.Reuse = cmp.Or(c.Damping.Reuse, DefaultReuse)
+	c.Damping.Ceiling = cmp.Or(c.Damping.Ceiling, DefaultCeiling)
+	c.Votes.MaxAge = cmp.Or(c.Votes.MaxAge, DefaultVoteAge)
 	return c
-}
-
-// Validate says what is impossible in the check, zero values standing for
-// their defaults. The error names the key as users write it.
-func (c Check) Validate() error {
-	c = c.WithDefaults()
-	switch {
-	case c.Kind == 0 || int(c.Kind) >= kindEnd:
-		return fmt.Errorf("no such kind of check: %d", c.Kind)
-	case c.Port == 0:
-		return errors.New("port must be from 1 to 65535")
-	case c.Interval < IntervalMin || c.Interval > IntervalMax:
-		return fmt.Errorf("interval %v is not within %v and %v", c.Interval, IntervalMin, IntervalMax)
-	case c.Timeout < TimeoutMin:
-		return fmt.Errorf("timeout %v is less than %v", c.Timeout, TimeoutMin)
-	case c.Timeout > c.Interval:
-		return fmt.Errorf("timeout %v is longer than interval %v", c.Timeout, c.Interval)
-	case c.Fall < 1 || c.Fall > CountMax:
-		return fmt.Errorf("fall %d is not within 1 and %d", c.Fall, CountMax)
-	case c.Rise < 1 || c.Rise > CountMax:
-		return fmt.Errorf("rise %d is not within 1 and %d", c.Rise, CountMax)
-	case c.Kind == TCP:
-		return nil
-	}
-	return c.validateHTTP()
-}
-
-// validateHTTP is the part of Validate for the keys of HTTP and HTTPS.
-func (c Check) validateHTTP() error {
-	if len(c.Path) > PathMax {
-		return fmt.Errorf("path has %d bytes, at most %d are allowed", len(c.Path), PathMax)
-	}
-	if _, err := url.ParseRequestURI(c.Path); err != nil || c.Path[0] != '/' {
-		return fmt.Errorf("path %q is not a path that begins with a slash", c.Path)
-	}
-	if strings.ContainsAny(c.Path, " #") {
-		return fmt.Errorf("path %q holds a space or a fragment", c.Path)
-	}
-	if len(c.Status) > StatusesMax {
-		return fmt.Errorf("status lists %d numbers, at most %d are allowed", len(c.Status), StatusesMax)
-	}
-	for _, status := range c.Status {
-		if status < 200 || status > 599 {
-			return fmt.Errorf("status %d is not within 200 and 599", status)
-		}
-	}
-	if len(c.Body) > BodyMax {
-		return fmt.Errorf("body has %d bytes, only %d of an answer are read", len(c.Body), BodyMax)
-	}
-	if c.Host != "" {
-		if parsed, err := url.Parse("http://" + c.Host + "/"); err != nil || parsed.Host != c.Host || parsed.Hostname() == "" {
-			return fmt.Errorf("host %q is not a host name or address, with or without a port", c.Host)
-		}
-	}
-	return nil
 }
 
 // rules are what the machine needs of the check. The bounds are those of a
@@ -270,24 +267,47 @@ const staleIntervals = 2
 
 // tested says what the check tests, in one readable line. Verdicts carry over
 // between two checks if and only if these lines are equal: name, interval,
-// timeout and thresholds say how the test is run, not what it is.
+// timeout and thresholds say how the test is run, not what it is. A key that
+// is not set, or set to its default, has no word here, so that the lines that
+// an earlier version wrote stay true.
 func (c *Check) tested() string {
-	line := c.Kind.String() + " " + strconv.Itoa(int(c.Port))
-	if c.Kind == TCP {
-		return line
+	words := []string{c.Kind.String(), strconv.Itoa(int(c.Port))}
+	add := func(set bool, key, value string) {
+		if set {
+			words = append(words, key+value)
+		}
 	}
-	line += " " + c.Path
-	if c.Host != "" {
-		line += " host=" + c.Host
+	switch c.Kind {
+	case HTTP, HTTPS:
+		add(true, "", c.Path)
+		add(c.Host != "", "host=", c.Host)
+		statuses := slices.Compact(slices.Sorted(slices.Values(c.Status)))
+		add(c.Status != nil, "status=", strings.Trim(fmt.Sprint(statuses), "[]"))
+		add(c.Body != "", "body=", strconv.Quote(c.Body))
+		add(c.Match != "", "match=", strconv.Quote(c.Match))
+		add(c.Method != "" && c.Method != http.MethodGet, "method=", c.Method)
+		for _, h := range c.Headers {
+			add(true, "header=", strconv.Quote(h.Name+": "+h.Value))
+		}
+		add(c.Version != AnyHTTP, "version=", strconv.Itoa(int(c.Version)))
+	case TCP:
+		add(c.Send != "", "send=", strconv.Quote(c.Send))
+		add(c.Expect != "", "expect=", strconv.Quote(c.Expect))
+	case DNS:
+		add(true, "", dns.CanonicalName(c.Query.Name)+" "+cmp.Or(strings.ToUpper(c.Query.Type), "A"))
+		rcode := cmp.Or(strings.ToUpper(c.Query.Rcode), "NOERROR")
+		add(rcode != "NOERROR", "rcode=", rcode)
+		for _, answer := range slices.Compact(slices.Sorted(slices.Values(c.Query.Answers))) {
+			add(true, "answer=", strconv.Quote(answer))
+		}
+		add(c.Query.TCP, "over ", "tcp")
+	case TLS:
 	}
-	if c.Status != nil {
-		statuses := slices.Sorted(slices.Values(c.Status))
-		line += " status=" + strings.Trim(fmt.Sprint(slices.Compact(statuses)), "[]")
+	if c.Kind == HTTPS || c.Kind == TLS {
+		add(c.SNI != "", "sni=", c.SNI)
+		add(c.Insecure, "", "insecure")
 	}
-	if c.Body != "" {
-		line += " body=" + strconv.Quote(c.Body)
-	}
-	return line
+	return strings.Join(words, " ")
 }
 
 // good reports whether an HTTP status is one that the check expects.
@@ -319,48 +339,26 @@ type Target struct {
 	Check *Check       // nil: the target is not probed, and has no verdict here
 }
 
-// Allowed reports whether a probe may be sent to addr: nil, or the reason why
-// not. It is what [Config].Allow is made of. Unspecified and multicast
-// addresses are no targets (an unspecified one would reach this very host);
-// link-local ones, among them the metadata services of clouds, must be in
-// allow; loopback ones too, unless the server itself listens on loopback
-// alone, as on a developer's machine.
-func Allowed(addr netip.Addr, listenOnLoopback bool, allow []netip.Prefix) error {
-	addr = addr.Unmap().WithZone("")
-	switch {
-	case !addr.IsValid() || addr.IsUnspecified():
-		return fmt.Errorf("address %v is no address of a host", addr)
-	case addr.IsMulticast() || addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return fmt.Errorf("address %v stands for many hosts", addr)
-	case addr.IsLoopback() && listenOnLoopback:
-		return nil
-	case !addr.IsLoopback() && !addr.IsLinkLocalUnicast():
-		return nil
-	}
-	for _, prefix := range allow {
-		if prefix.Contains(addr) {
-			return nil
-		}
-	}
-	if addr.IsLoopback() {
-		return fmt.Errorf("address %v is on loopback, and not in health.allow", addr)
-	}
-	return fmt.Errorf("address %v is link-local, and not in health.allow", addr)
-}
-
-// hostHeader gives the Host header of a probe of dest, and the name that TLS
-// asks for and verifies.
-func (c *Check) hostHeader(dest destination) (header, server string) {
+// hostHeader gives the Host header of a probe of dest.
+func (c *Check) hostHeader(dest destination) string {
 	if c.Host != "" {
-		host := (&url.URL{Host: c.Host}).Hostname()
-		return c.Host, strings.TrimSuffix(host, ".")
+		return c.Host
 	}
-	server = dest.name()
+	name := dest.name()
 	if (c.Kind == HTTP && c.Port != 80) || (c.Kind == HTTPS && c.Port != 443) {
-		return net.JoinHostPort(server, strconv.Itoa(int(c.Port))), server
+		return net.JoinHostPort(name, strconv.Itoa(int(c.Port)))
 	}
 	if dest.addr.Is6() {
-		return "[" + server + "]", server
+		return "[" + name + "]"
 	}
-	return server, server
+	return name
+}
+
+// serverName gives the name that TLS asks dest for, and verifies.
+func (c *Check) serverName(dest destination) string {
+	name := c.SNI
+	if name == "" && c.Host != "" && c.Kind == HTTPS {
+		name = (&url.URL{Host: c.Host}).Hostname()
+	}
+	return strings.TrimSuffix(cmp.Or(name, dest.name()), ".")
 }

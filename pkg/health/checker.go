@@ -64,6 +64,7 @@ type Checker struct {
 	epoch     time.Time // all monotonic times count from here
 	boot      string    // distinguishes the decisions of two runs
 	probesMax int
+	common    *common // of the probers
 	probe     func(context.Context, *prober) Result
 
 	// Communication.
@@ -109,7 +110,7 @@ func New(cfg Config) (*Checker, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Dial == nil {
-		cfg.Dial = systemDial(cfg.Allow)
+		cfg.Dial = systemDial(cfg.Allow, nil)
 	}
 	var boot [4]byte
 	_, _ = rand.Read(boot[:]) // never returns an error
@@ -117,7 +118,7 @@ func New(cfg Config) (*Checker, error) {
 		cfg: cfg, epoch: time.Now(), boot: hex.EncodeToString(boot[:]), probesMax: ProbesMax,
 		probe:   func(ctx context.Context, p *prober) Result { return p.probe(ctx) },
 		results: make(chan finished, ProbesMax), kick: make(chan struct{}, 1), changed: make(chan struct{}, 1),
-		targets: map[string]*target{},
+		common: newCommon(cfg.Dial, cfg.RootCAs), targets: map[string]*target{},
 	}
 	c.restored = c.load()
 	return c, nil

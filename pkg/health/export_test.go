@@ -19,11 +19,11 @@ func (c *Checker) SetProbesMax(n int) { c.probesMax = n }
 
 // Probe makes one probe of an address, or of a host name if addr is invalid.
 func Probe(ctx context.Context, check Check, addr netip.Addr, host string, dial DialFunc, roots *x509.CertPool) Result {
-	return newProber(check.WithDefaults(), destination{addr: addr, host: host}, dial, roots).probe(ctx)
+	return newProber(check.WithDefaults(), destination{addr: addr, host: host}, newCommon(dial, roots)).probe(ctx)
 }
 
 // SystemDial is the default of Config.Dial.
-func SystemDial(allow func(netip.Addr) error) DialFunc { return systemDial(allow) }
+func SystemDial(allow func(netip.Addr) error) DialFunc { return systemDial(allow, nil) }
 
 // Tested is the line that verdicts carry over by.
 func (c Check) Tested() string { return c.tested() }

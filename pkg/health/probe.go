@@ -1,30 +1,19 @@
 package health
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"regexp"
 	"strconv"
-	"strings"
+	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-)
-
-const (
-	// headerMax bounds the header of an answer, in bytes. Servers themselves
-	// send a few kilobytes; the rest is somebody's attempt at our memory.
-	headerMax = 64 << 10
-
-	// userAgent lets operators of back ends find probes in their logs.
-	userAgent = "geodns-health-check"
 )
 
 // Result is what came of one probe.
@@ -32,6 +21,8 @@ type Result struct {
 	OK      bool
 	Reason  string        // in a few words, for people: "status 200", "connection refused"
 	Latency time.Duration // from the start to the end of the probe
+	Expires time.Time     // when the first certificate of the chain ends that the target showed; zero without TLS
+	Warning string        // of a good probe, for people: "certificate ends in 9d2h"; empty: none
 }
 
 // DialFunc makes a connection, as [net.Dialer.DialContext] does.
@@ -82,53 +73,106 @@ func (p phase) String() string {
 	return "probing"
 }
 
-// prober probes one destination by one check. It may be used again and again, for one
-// probe at a time; it holds no connection
-// between probes.
-type prober struct {
-	check     Check // with defaults
-	dest      destination
-	dial      DialFunc
-	transport *http.Transport // HTTP and HTTPS only
-	url       string
-	hostport  string // Host header
-	broken    string // not empty: why no probe can be made
+// common is what the probers of one Checker share.
+type common struct {
+	// Immutable.
+	dial  DialFunc
+	roots *x509.CertPool // nil: the system's
+	http2 *http.Transport
+
+	readers sync.Pool // of *bufio.Reader
+
+	mu      sync.Mutex     // guards the following
+	pattern string         // of the last match, for targets of one check come one after the other
+	match   *regexp.Regexp // nil: there was none
 }
 
-// newProber makes a prober. It starts nothing. roots verify certificates; nil
-// stands for the system's.
-func newProber(check Check, dest destination, dial DialFunc, roots *x509.CertPool) *prober {
-	p := &prober{check: check, dest: dest, dial: dial}
-	if err := check.Validate(); err != nil {
+// newCommon makes it.
+func newCommon(dial DialFunc, roots *x509.CertPool) *common {
+	return &common{dial: dial, roots: roots, http2: newHTTP2()}
+}
+
+// compile gives the regular expression of a check.
+func (c *common) compile(pattern string) (*regexp.Regexp, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.match == nil || c.pattern != pattern {
+		match, err := compileMatch(pattern)
+		if err != nil {
+			return nil, err
+		}
+		c.pattern, c.match = pattern, match
+	}
+	return c.match, nil
+}
+
+// prober probes one destination by one check. It may be used again and again,
+// for one probe at a time; it holds no connection between probes.
+type prober struct {
+	common  *common
+	check   Check // with defaults
+	dest    destination
+	address string // what is dialed: the target itself, whatever the check's host is
+	broken  string // not empty: why no probe can be made
+
+	// By kind.
+	url      string         // HTTP and HTTPS
+	request  []byte         // HTTP and HTTPS
+	match    *regexp.Regexp // HTTP and HTTPS; nil: none
+	tls      *tls.Config    // HTTPS and TLS
+	session  session        // HTTPS
+	question *question      // DNS
+}
+
+// newProber makes a prober of a check with its defaults. It starts nothing.
+func newProber(check Check, dest destination, shared *common) *prober {
+	p := &prober{common: shared, check: check, dest: dest}
+	if err := p.prepare(); err != nil {
 		// Policy files cannot hold such a check; whoever made it sees it here.
 		p.broken = "check: " + err.Error()
-		return p
-	}
-	if check.Kind == TCP {
-		return p
-	}
-	address := p.address()
-	header, server := check.hostHeader(dest)
-	p.url = check.Kind.String() + "://" + address + check.Path
-	p.hostport = header
-	p.transport = &http.Transport{
-		Proxy: nil, // the environment's proxy would answer for a back end that is dead
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return dial(ctx, network, address)
-		},
-		TLSClientConfig: &tls.Config{ServerName: server, RootCAs: roots, MinVersion: tls.VersionTLS12},
-		// A kept connection would hide that a back end accepts no new ones.
-		DisableKeepAlives:      true,
-		DisableCompression:     true, // body texts are looked for in what is sent
-		MaxResponseHeaderBytes: headerMax,
 	}
 	return p
 }
 
-// address is what is dialed: the target itself, whatever the check's host is.
-func (p *prober) address() string {
-	return net.JoinHostPort(p.dest.name(), strconv.Itoa(int(p.check.Port)))
+// prepare does once what is the same for all probes.
+func (p *prober) prepare() (err error) {
+	if err := p.check.Validate(); err != nil {
+		return err
+	}
+	p.address = net.JoinHostPort(p.dest.name(), strconv.Itoa(int(p.check.Port)))
+	switch p.check.Kind {
+	case HTTP, HTTPS:
+		p.url = p.check.Kind.String() + "://" + p.address + p.check.Path
+		p.request = p.makeRequest()
+		if p.check.Match != "" {
+			if p.match, err = p.common.compile(p.check.Match); err != nil {
+				return err
+			}
+		}
+	case DNS:
+		p.question, err = p.check.Query.compile()
+	case TCP, TLS:
+	}
+	if p.check.Kind == HTTPS || p.check.Kind == TLS {
+		p.tls = p.tlsConfig()
+	}
+	return err
 }
+
+// fits reports whether the prober serves for a check that tests the same as its own.
+func (p *prober) fits(check Check) bool {
+	return p.check.Timeout == check.Timeout && p.check.ExpiryWarning == check.ExpiryWarning
+}
+
+// run is what is noted of one probe while it is made.
+type run struct {
+	reached atomic.Int32 // a phase; a dialer's goroutines may note it after the probe has ended
+	note    string       // what came before the end of a failed probe, for people
+	expires time.Time    // Result's
+}
+
+// reach notes how far the probe has come.
+func (r *run) reach(p phase) { r.reached.Store(int32(p)) }
 
 // probe makes one probe. It returns after the check's timeout at the latest,
 // or when ctx is done; then the result says nothing about the target.
@@ -139,132 +183,76 @@ func (p *prober) probe(ctx context.Context) Result {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, p.check.Timeout)
 	defer cancel()
-	var reached atomic.Int32
+	r := new(run)
 	if p.dest.addr.IsValid() {
-		reached.Store(int32(connecting))
+		r.reach(connecting)
+	} else {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			ConnectStart: func(string, string) { r.reached.CompareAndSwap(int32(resolving), int32(connecting)) },
+		})
 	}
-	ctx = httptrace.WithClientTrace(ctx, trace(&reached))
-	var good string
-	var err error
+	good, err := p.try(ctx, r)
+	end := time.Now()
+	result := Result{OK: err == nil, Reason: good, Latency: end.Sub(start), Expires: r.expires}
+	if err != nil {
+		p.session.forget()
+		result.Reason = describe(err, ctx.Err(), p.check.Timeout, phase(r.reached.Load()))
+		if r.note != "" {
+			result.Reason = clean(result.Reason + ", " + r.note)
+		}
+		return result
+	}
+	result.Warning = expiryWarning(r.expires, p.check.ExpiryWarning, end)
+	return result
+}
+
+// try is the part of probe that the kinds differ in. The error is one of the
+// network, or an unwanted answer.
+func (p *prober) try(ctx context.Context, r *run) (good string, err error) {
 	switch p.check.Kind {
 	case HTTP, HTTPS:
-		good, err = p.probeHTTP(ctx, &reached)
+		return p.probeHTTP(ctx, r)
 	case TCP:
-		good, err = p.probeTCP(ctx)
-	default:
-		err = fmt.Errorf("no such kind of check: %d", p.check.Kind)
+		return p.probeTCP(ctx, r)
+	case TLS:
+		return p.probeTLS(ctx, r)
+	case DNS:
+		return p.probeDNS(ctx, r)
 	}
-	latency := time.Since(start)
-	if err != nil {
-		return Result{Reason: describe(err, ctx.Err(), p.check.Timeout, phase(reached.Load())), Latency: latency}
-	}
-	return Result{OK: true, Reason: good, Latency: latency}
+	return "", fmt.Errorf("no such kind of check: %d", p.check.Kind)
 }
 
-// trace notes how far a probe has come. The functions run on the transport's
-// goroutines, some of them after the probe has ended.
-func trace(reached *atomic.Int32) *httptrace.ClientTrace {
-	note := func(p phase) { reached.Store(int32(p)) }
-	return &httptrace.ClientTrace{
-		ConnectStart:         func(string, string) { note(connecting) },
-		TLSHandshakeStart:    func() { note(handshaking) },
-		WroteRequest:         func(httptrace.WroteRequestInfo) { note(waiting) },
-		GotFirstResponseByte: func() { note(waiting) },
-	}
+// line is the connection of one probe: reading and writing end when the time
+// of the probe does.
+type line struct {
+	net.Conn
+
+	stop func() bool
 }
 
-// probeTCP makes a connection and closes it. The error is that of the dialer.
-func (p *prober) probeTCP(ctx context.Context) (good string, err error) {
-	conn, err := p.dial(ctx, "tcp", p.address())
+// connect makes a connection to the target.
+func (p *prober) connect(ctx context.Context, network string) (*line, error) {
+	conn, err := p.common.dial(ctx, network, p.address)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	_ = conn.Close() // the connection was made: what becomes of it is of no interest
-	return "connected", nil
+	past := time.Unix(1, 0)
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) }) // the next operation says what is wrong with it
+	return &line{Conn: conn, stop: stop}, nil
 }
 
-// probeHTTP makes one request and judges the answer. The error is that of the
-// transport, or an unwanted answer.
-func (p *prober) probeHTTP(ctx context.Context, reached *atomic.Int32) (good string, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, http.NoBody)
-	if err != nil {
-		return "", err
-	}
-	request.Host = p.hostport
-	request.Header.Set("User-Agent", userAgent)
-	// A connection of our own: the transport's pool would go on dialing, and
-	// shaking hands, behind a request that has timed out, so that a back end
-	// that hangs would collect sockets of ours.
-	conn, err := p.transport.NewClientConn(ctx, p.check.Kind.String(), p.address())
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = conn.Close() }() // the answer is judged by then
-	// RoundTrip, for it follows no redirects and keeps no cookies.
-	response, err := conn.RoundTrip(request)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = response.Body.Close() }()
-	if !p.check.good(response.StatusCode) {
-		return "", unwantedError(fmt.Sprintf("status %d, want %s", response.StatusCode, p.check.wanted()))
-	}
-	good = "status " + strconv.Itoa(response.StatusCode)
-	if p.check.Body == "" {
-		return good, nil
-	}
-	reached.Store(int32(reading))
-	found, err := holds(response.Body, []byte(p.check.Body))
-	if err != nil {
-		return "", err
-	}
-	if !found {
-		return "", unwantedError(fmt.Sprintf("%s, but %.40q is not in the body", good, p.check.Body))
-	}
-	return good, nil
+// Close closes the connection.
+func (l *line) Close() error {
+	l.stop()
+	return l.Conn.Close()
 }
 
-// holds reports whether text occurs in the first BodyMax bytes of body. It
-// reads no further than to the end of text.
-func holds(body io.Reader, text []byte) (bool, error) {
-	data := make([]byte, BodyMax)
-	for end := 0; end < len(data); {
-		n, err := body.Read(data[end:])
-		from := max(0, end-len(text)+1) // what was there before, but for a beginning of text, is searched
-		end += n
-		if bytes.Contains(data[from:end], text) {
-			return true, nil
-		}
-		if err == io.EOF { // itself, as io.Reader promises; one wrapped is a broken connection
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
+// drop closes the connection of which nothing more is wanted, by a reset where
+// it has one: closing it in order would leave a socket behind, ours, for a
+// minute of TIME_WAIT, thousands of them in all.
+func (l *line) drop() {
+	if resetting, ok := l.Conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = resetting.SetLinger(0) // else it is closed in order
 	}
-	return false, nil
-}
-
-// systemDial dials over the system's sockets and resolver. allow is asked
-// about each address before anything is sent to it, so a host name that
-// resolves to a forbidden address is refused as that address is.
-func systemDial(allow func(netip.Addr) error) DialFunc {
-	dialer := &net.Dialer{
-		KeepAlive: -1, // no connection lives long enough for one
-		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
-			if allow == nil {
-				return nil
-			}
-			// A zone is no part of what is allowed, and ParseAddrPort takes it.
-			to, err := netip.ParseAddrPort(address)
-			if err != nil {
-				return unwantedError("refused: " + strings.TrimSpace(err.Error()))
-			}
-			if err := allow(to.Addr()); err != nil {
-				return unwantedError("refused: " + err.Error())
-			}
-			return nil
-		},
-	}
-	return dialer.DialContext
+	_ = l.Close() // nothing is left to be said on it
 }

@@ -82,7 +82,7 @@ type outcome struct {
 func (c *Checker) makeSubject(t *target, dest destination, now time.Duration) *subject {
 	sum := sha256.Sum256([]byte(t.id + " " + dest.name()))
 	s := &subject{target: t, dest: dest, hash: binary.BigEndian.Uint64(sum[:]), index: -1}
-	s.prober = newProber(t.check, dest, c.cfg.Dial, c.cfg.RootCAs)
+	s.prober = newProber(t.check, dest, c.common)
 	s.machine = NewMachine(now)
 	c.restore(s, now)
 	if c.started {
@@ -111,8 +111,8 @@ func (s *subject) plan(now time.Duration) {
 func (c *Checker) carry(s *subject, made *target, now time.Duration) {
 	before := s.target
 	s.target = made
-	if before.check.Timeout != made.check.Timeout {
-		s.prober = newProber(made.check, s.dest, c.cfg.Dial, c.cfg.RootCAs)
+	if !s.prober.fits(made.check) {
+		s.prober = newProber(made.check, s.dest, c.common)
 	}
 	if !c.started {
 		return
