@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -81,7 +80,7 @@ func (j *joiner) judge(e *checkEntry, c health.Check) {
 	x.times(c)
 	x.latency(c)
 	x.damping(c)
-	x.body(c)
+	x.answer(c)
 	if !x.profile && !e.broken {
 		x.validate(c)
 	}
@@ -176,22 +175,27 @@ func (x judgment) damping(c health.Check) {
 	if c.Damping.Off {
 		return
 	}
-	suppress := cmp.Or(c.Damping.Suppress, health.DefaultSuppress)
-	if reuse := cmp.Or(c.Damping.Reuse, health.DefaultReuse); reuse >= suppress {
+	suppress, reuse, ceiling := c.Damping.Suppress, c.Damping.Reuse, c.Damping.Ceiling
+	if reuse >= suppress {
 		x.fault([]string{reuseKey, suppressKey}, "reuse %s is not less than suppress, %s: what is held down would be let up at once",
 			x.says(reuseKey, reuse), x.says(suppressKey, suppress))
 	}
-	if ceiling := cmp.Or(c.Damping.Ceiling, health.DefaultCeiling); ceiling < suppress {
+	if ceiling < suppress {
 		x.fault([]string{ceilingKey, suppressKey}, "ceiling %s is less than suppress, %s: nothing would ever be held down",
 			x.says(ceilingKey, ceiling), x.says(suppressKey, suppress))
 	}
 }
 
-// body judges what is looked for in a body.
-func (x judgment) body(c health.Check) {
+// answer judges what is looked for where there is nothing.
+func (x judgment) answer(c health.Check) {
+	section := c.Kind.String() + "."
 	if c.Method == "HEAD" && (c.Body != "" || c.Match != "") {
-		section := c.Kind.String() + "."
-		x.fault([]string{section + "body", section + "match", section + "method"}, "the answer to HEAD has no body to look into; ask with GET, or leave body and match out")
+		x.fault([]string{section + "body", section + "match", section + "method"},
+			"the answer to HEAD has no body to look into; ask with GET, or leave body and match out")
+	}
+	if c.Query.Answers != nil && c.Query.Rcode != "NOERROR" {
+		x.fault([]string{section + "answer", section + "rcode"}, "with rcode %s there is no answer to look for; leave answer out",
+			x.says(section+"rcode", c.Query.Rcode))
 	}
 }
 

@@ -160,12 +160,12 @@ func TestEveryKeyOfChecks(t *testing.T) {
 			Status:  []int{200, 204}, Body: "ok", Match: "^ok (v[0-9]+)?$", Version: health.HTTP2, ExpiryWarning: 300 * time.Hour,
 		}},
 		{"http: {http: 1, method: HEAD}", health.Check{Kind: health.HTTP, Port: 80, Version: health.HTTP1, Method: "HEAD"}},
-		{"tls: {}", health.Check{Kind: health.TLS, Port: 443}},
-		{"tls: {sni: 192.0.2.1, verify: false, expiry_warning: 0}", health.Check{Kind: health.TLS, Port: 443, SNI: "192.0.2.1", Insecure: true, ExpiryWarning: -1}},
+		{"tls: {port: 853}", health.Check{Kind: health.TLS, Port: 853}},
+		{"tls: {port: 443, sni: 192.0.2.1, verify: false, expiry_warning: 0}", health.Check{Kind: health.TLS, Port: 443, SNI: "192.0.2.1", Insecure: true, ExpiryWarning: -1}},
 		{`tcp: {port: 25, send: "EHLO x\r\n", expect: "220 "}`, health.Check{Kind: health.TCP, Port: 25, Send: "EHLO x\r\n", Expect: "220 "}},
 		{"dns: {name: .}", health.Check{Kind: health.DNS, Port: 53, Query: health.DNSQuery{Name: "."}}},
-		{`dns: {port: 5353, name: example.com, type: soa, rcode: noerror, answer: ["192.0.2.1"], transport: tcp}`, health.Check{
-			Kind: health.DNS, Port: 5353, Query: health.DNSQuery{Name: "example.com", Type: "SOA", Rcode: "NOERROR", Answers: []string{"192.0.2.1"}, TCP: true},
+		{`dns: {port: 5353, name: example.com, type: aaaa, rcode: noerror, answer: ["2001:db8::1"], transport: tcp}`, health.Check{
+			Kind: health.DNS, Port: 5353, Query: health.DNSQuery{Name: "example.com", Type: "AAAA", Rcode: "NOERROR", Answers: []string{"2001:db8::1"}, TCP: true},
 		}},
 		{"tcp: {port: 1}, damping: off", health.Check{Kind: health.TCP, Port: 1, Damping: health.Damping{Off: true}}},
 		{"tcp: {port: 1}, interval: 300ms", health.Check{Kind: health.TCP, Port: 1, Interval: 300 * time.Millisecond, Timeout: 300 * time.Millisecond}},

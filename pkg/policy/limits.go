@@ -3,11 +3,11 @@ package policy
 import (
 	"time"
 
-	"geodns/pkg/health"
 	"geodns/pkg/steering"
 )
 
-// Limits on policy files. Each is far above what people write by hand, most are above what they generate.
+// Limits on policy files. Each is far above what people write by hand, most are above what they generate. Those of a check's
+// keys are in pkg/health; where one of a text is here too, the lesser holds.
 const (
 	// FilesMax is the most policy files below one folder; with 16 MiB a file it bounds what a load can read.
 	FilesMax = 10_000
@@ -32,13 +32,8 @@ const (
 	FallbacksMax = 8
 	// ListMax is the most tags of a target, jurisdictions of a region or of a fence, and statuses or answers of a check.
 	ListMax = 64
-	// TextMax is the longest free text (a jurisdiction, a path, a body to look for, what tcp sends), in bytes.
+	// TextMax is the longest free text (a jurisdiction, a path, a body to look for), in bytes.
 	TextMax = 1024
-	// HeadersMax is the most headers of a check: a browser sends half of that.
-	HeadersMax = 32
-	// HeaderBytesMax is the longest value of a header, in bytes: some servers take no more than 8 KiB for all of them, and a
-	// signed token fits.
-	HeaderBytesMax = 4096
 )
 
 // Ranges of numbers.
@@ -58,23 +53,12 @@ const (
 	bandKilometersMax = 20_038
 	// bandLatencyMax is a latency at which nothing is near any more.
 	bandLatencyMax = 10 * time.Second
-	// recheckMin is the shortest time after which a failed probe is repeated: a fifth of the shortest interval.
-	recheckMin = health.IntervalMin / 5
-	// pauseMax bounds warm_up, dwell and a RUM value's age: what shall last longer is for people to decide.
+	// pauseMax bounds the dwell of a latency ranking, and a RUM value's age.
 	pauseMax = 7 * 24 * time.Hour
 	// expiryWarningMax is a year: no certificate that the public trusts lives much longer.
 	expiryWarningMax = 366 * 24 * time.Hour
-	// halfLifeMin and halfLifeMax bound damping: a penalty that is gone at once damps nothing, one of days is an outage.
-	halfLifeMin = time.Second
-	halfLifeMax = 24 * time.Hour
-	// penaltyMax bounds the penalties of damping: a thousand down verdicts in a half-life are no flapping any more.
-	penaltyMax = 1000
 	// votesMax is the most votes that can be wanted: more vantage points for one target do not tell more.
 	votesMax = 16
-	// voteAgeMin and voteAgeMax bound the age of a vote: one of less than a second would be too old on arrival, and what was
-	// seen an hour ago says nothing of now.
-	voteAgeMin = time.Second
-	voteAgeMax = time.Hour
 	// samplesMax bounds min_samples.
 	samplesMax = 1_000_000
 	// factorMax bounds the weights of jitter and errors in a latency ranking.

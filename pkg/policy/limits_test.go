@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"geodns/internal/source"
+	"geodns/pkg/health"
 	"geodns/pkg/policy"
 )
 
@@ -61,21 +62,18 @@ func TestLimits(t *testing.T) {
 		{"text", policy.TextMax, func(n int) string {
 			return `regions: [{name: r, jurisdictions: ["` + strings.Repeat("j", n) + `"]}]`
 		}, "a jurisdiction of 1025 bytes; at most 1024 are allowed"},
-		{"headers", policy.HeadersMax, func(n int) string {
+		{"headers", health.HeadersMax, func(n int) string {
 			return "checks: [{name: c, http: {headers: {" + repeat(n, `h%d: ""`) + "}}}]"
 		}, "33 headers; at most 32 are allowed"},
-		{"header", policy.HeaderBytesMax, func(n int) string {
-			return "checks: [{name: c, http: {headers: {h: " + strings.Repeat("v", n) + "}}}]"
-		}, "a value of 4097 bytes; a header has at most 4096"},
-		{"name of a header", policy.TextMax, func(n int) string {
-			return "checks: [{name: c, http: {headers: {? " + strings.Repeat("h", n) + " : v}}}]"
-		}, "a header's name of 1025 bytes; at most 1024 are allowed"},
-		{"method", policy.NameMax, func(n int) string {
+		{"bytes of headers", health.HeadersBytesMax, func(n int) string {
+			return "checks: [{name: c, http: {headers: {h: " + strings.Repeat("v", n-3) + ", X: z}}}]"
+		}, "headers of 4097 bytes; at most 4096 are allowed"},
+		{"method", health.MethodMax, func(n int) string {
 			return "checks: [{name: c, http: {method: " + strings.Repeat("M", n) + "}}]"
-		}, "a method of 64 bytes; at most 63 are allowed"},
-		{"octets", policy.TextMax, func(n int) string {
+		}, "a method of 33 bytes; at most 32 are allowed"},
+		{"octets", health.SendMax, func(n int) string {
 			return "checks: [{name: c, tcp: {port: 1, send: " + strings.Repeat("s", n) + "}}]"
-		}, "a send of 1025 bytes; at most 1024 are allowed"},
+		}, "a send of 4097 bytes; at most 4096 are allowed"},
 		{"answers", policy.ListMax, func(n int) string {
 			return "checks: [{name: c, dns: {name: ., answer: [" + repeat(n, "192.0.2.%d") + "]}}]"
 		}, "65 items; at most 64 are allowed"},

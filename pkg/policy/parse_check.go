@@ -98,13 +98,6 @@ func plain[T any](r *layerReader, name string, read func(source.Value) (T, bool)
 	}}
 }
 
-// needed is plain for a key that a check must give.
-func needed[T any](r *layerReader, name, need string, read func(source.Value) (T, bool), put func(*health.Check, T)) checkKey {
-	k := plain(r, name, read, put)
-	k.need = need
-	return k
-}
-
 // nested is a key with a section of its own.
 func nested(r *layerReader, name string, keys func() []checkKey) checkKey {
 	return checkKey{name: name, read: func(v source.Value, path string) { r.section(v, path+".", keys()) }}

@@ -88,8 +88,8 @@ func (p *parser) method(v source.Value) (string, bool) {
 		return "", false
 	case !isToken(s):
 		p.errorf(v, "%q is no method; write one such as HEAD", clip(s))
-	case len(s) > NameMax:
-		p.errorf(v, "a method of %d bytes; at most %d are allowed", len(s), NameMax)
+	case len(s) > health.MethodMax:
+		p.errorf(v, "a method of %d bytes; at most %d are allowed", len(s), health.MethodMax)
 	case upper == "CONNECT":
 		p.errorf(v, "CONNECT asks for a tunnel, not for an answer; write one such as GET")
 	case s != upper:
@@ -115,11 +115,12 @@ func (p *parser) headers(v source.Value) ([]health.Header, bool) {
 		return nil, false
 	case len(es) == 0:
 		return []health.Header{}, true // a target's way to send none of its pool's
-	case len(es) > HeadersMax:
-		p.errorf(v, "%d headers; at most %d are allowed", len(es), HeadersMax)
+	case len(es) > health.HeadersMax:
+		p.errorf(v, "%d headers; at most %d are allowed", len(es), health.HeadersMax)
 		return nil, false
 	}
 	out := make([]health.Header, 0, len(es))
+	size := 0
 	first := map[string]source.Place{}
 	for _, e := range es {
 		h, good := p.header(e)
@@ -132,7 +133,11 @@ func (p *parser) headers(v source.Value) ([]health.Header, bool) {
 			continue
 		}
 		first[lower] = e.KeyPlace
+		size += len(h.Name) + len(h.Value)
 		out = append(out, h)
+	}
+	if size > health.HeadersBytesMax {
+		p.errorf(v, "headers of %d bytes; at most %d are allowed", size, health.HeadersBytesMax)
 	}
 	return out, true
 }
@@ -146,9 +151,6 @@ func (p *parser) header(e source.Entry) (h health.Header, ok bool) {
 	s, ok := e.Value.String(p.fs)
 	switch {
 	case !ok:
-		return h, false
-	case len(s) > HeaderBytesMax:
-		p.errorf(e.Value, "a value of %d bytes; a header has at most %d", len(s), HeaderBytesMax)
 		return h, false
 	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
 		p.errorf(e.Value, "a header's value has no line ends, tabs or other control characters")
@@ -167,14 +169,11 @@ func badHeader(name string) string {
 		return "the Host header is what the key `host` says: write host beside headers"
 	case "user-agent":
 		return "User-Agent is not to be changed: by it people find probes in the logs of what they probe"
-	case "connection", "content-length", "transfer-encoding":
-		return strconv.Quote(name) + " is about the connection, and up to the probe; leave it out"
+	case "connection", "content-length", "expect", "http2-settings", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade":
+		return name + " is about the connection, and up to the probe; leave it out"
 	}
 	if !isToken(name) {
 		return strconv.Quote(clip(name)) + " is no name of a header; use letters, digits and '-'"
-	}
-	if len(name) > TextMax {
-		return "a header's name of " + strconv.Itoa(len(name)) + " bytes; at most " + strconv.Itoa(TextMax) + " are allowed"
 	}
 	return ""
 }

@@ -54,6 +54,9 @@ func (r *layerReader) kind(m source.Map) {
 // kindKeys are the keys that only checks of a kind have.
 func (r *layerReader) kindKeys(k health.Kind) []checkKey {
 	port := plain(r, "port", r.port, setPort)
+	if defaultPort(k) == 0 {
+		port.need = "the one to connect to, from 1 to 65535"
+	}
 	switch k {
 	case health.HTTP:
 		return append([]checkKey{port}, r.httpKeys()...)
@@ -66,9 +69,9 @@ func (r *layerReader) kindKeys(k health.Kind) []checkKey {
 	case health.TCP:
 	}
 	return []checkKey{
-		needed(r, "port", "the one to connect to, from 1 to 65535", r.port, setPort),
-		plain(r, "send", r.octets("send"), func(c *health.Check, s string) { c.Send = s }),
-		plain(r, "expect", r.octets("expect"), func(c *health.Check, s string) { c.Expect = s }),
+		port,
+		plain(r, "send", r.octets("send", health.SendMax), func(c *health.Check, s string) { c.Send = s }),
+		plain(r, "expect", r.octets("expect", health.ExpectMax), func(c *health.Check, s string) { c.Expect = s }),
 	}
 }
 
@@ -77,11 +80,11 @@ func defaultPort(k health.Kind) uint16 {
 	switch k {
 	case health.HTTP:
 		return 80
-	case health.HTTPS, health.TLS:
+	case health.HTTPS:
 		return 443
 	case health.DNS:
 		return 53
-	case health.TCP:
+	case health.TCP, health.TLS:
 	}
 	return 0
 }
@@ -95,7 +98,7 @@ func (p *parser) port(v source.Value) (uint16, bool) {
 }
 
 // octets makes a reader of what is sent or looked for as it stands, line ends and all.
-func (p *parser) octets(what string) func(source.Value) (string, bool) {
+func (p *parser) octets(what string, most int) func(source.Value) (string, bool) {
 	return func(v source.Value) (string, bool) {
 		s, ok := v.String(p.fs)
 		switch {
@@ -104,8 +107,8 @@ func (p *parser) octets(what string) func(source.Value) (string, bool) {
 		case s == "":
 			p.errorf(v, "an empty %s; leave it out", what)
 			return "", false
-		case len(s) > TextMax:
-			p.errorf(v, "a %s of %d bytes; at most %d are allowed", what, len(s), TextMax)
+		case len(s) > most:
+			p.errorf(v, "a %s of %d bytes; at most %d are allowed", what, len(s), most)
 			return "", false
 		}
 		return s, true
@@ -157,8 +160,10 @@ func (p *parser) verify(v source.Value) (verify, ok bool) {
 
 // dnsKeys are the keys of dns but for its port.
 func (r *layerReader) dnsKeys() []checkKey {
+	name := plain(r, "name", r.queryName, func(c *health.Check, s string) { c.Query.Name = s })
+	name.need = "the name to ask for, such as example.com"
 	return []checkKey{
-		needed(r, "name", "the name to ask for, such as example.com", r.queryName, func(c *health.Check, s string) { c.Query.Name = s }),
+		name,
 		plain(r, "type", r.queryType, func(c *health.Check, s string) { c.Query.Type = s }),
 		plain(r, "rcode", r.rcode, func(c *health.Check, s string) { c.Query.Rcode = s }),
 		plain(r, "answer", r.answers, func(c *health.Check, a []string) { c.Query.Answers = a }),

@@ -15,9 +15,9 @@ func (r *layerReader) runKeys() []checkKey {
 		plain(r, "timeout", r.span(health.TimeoutMin, health.IntervalMax), func(c *health.Check, d time.Duration) { c.Timeout = d }),
 		plain(r, "fall", r.upTo(health.CountMax), func(c *health.Check, n int) { c.Fall = n }),
 		plain(r, "rise", r.rise, func(c *health.Check, n int) { c.Rise = n }),
-		plain(r, "recheck", r.span(recheckMin, health.IntervalMax), func(c *health.Check, d time.Duration) { c.Recheck = d }),
-		plain(r, "warm_up", r.span(0, pauseMax), func(c *health.Check, d time.Duration) { c.WarmUp = d }),
-		plain(r, "dwell", r.span(0, pauseMax), func(c *health.Check, d time.Duration) { c.Dwell = d }),
+		plain(r, "recheck", r.span(health.RecheckMin, health.IntervalMax), func(c *health.Check, d time.Duration) { c.Recheck = d }),
+		plain(r, "warm_up", r.span(0, health.DwellMax), func(c *health.Check, d time.Duration) { c.WarmUp = d }),
+		plain(r, "dwell", r.span(0, health.DwellMax), func(c *health.Check, d time.Duration) { c.Dwell = d }),
 		nested(r, "latency", r.latencyKeys),
 		{name: "damping", read: r.damping},
 		nested(r, "votes", r.votesKeys),
@@ -37,7 +37,7 @@ func (r *layerReader) latencyKeys() []checkKey {
 func (r *layerReader) votesKeys() []checkKey {
 	return []checkKey{
 		plain(r, "need", r.upTo(votesMax), func(c *health.Check, n int) { c.Votes.Need = n }),
-		plain(r, "max_age", r.span(voteAgeMin, voteAgeMax), func(c *health.Check, d time.Duration) { c.Votes.MaxAge = d }),
+		plain(r, "max_age", r.span(health.VoteAgeMin, health.VoteAgeMax), func(c *health.Check, d time.Duration) { c.Votes.MaxAge = d }),
 	}
 }
 
@@ -54,7 +54,7 @@ func (r *layerReader) damping(v source.Value, path string) {
 	}
 	r.add(path, v.Place(), func(c *health.Check) { c.Damping.Off = false })
 	r.section(v, path+".", []checkKey{
-		plain(r, "half_life", r.span(halfLifeMin, halfLifeMax), func(c *health.Check, d time.Duration) { c.Damping.HalfLife = d }),
+		plain(r, "half_life", r.span(health.HalfLifeMin, health.HalfLifeMax), func(c *health.Check, d time.Duration) { c.Damping.HalfLife = d }),
 		plain(r, "suppress", r.suppress, func(c *health.Check, f float64) { c.Damping.Suppress = f }),
 		plain(r, "reuse", r.penalty("reuse"), func(c *health.Check, f float64) { c.Damping.Reuse = f }),
 		plain(r, "ceiling", r.penalty("ceiling"), func(c *health.Check, f float64) { c.Damping.Ceiling = f }),
@@ -95,7 +95,7 @@ func (p *parser) admitMin(v source.Value) (float64, bool) {
 
 // suppress reads the penalty from which on a target is held down.
 func (p *parser) suppress(v source.Value) (float64, bool) {
-	f, ok := v.Float(p.fs, 0, penaltyMax)
+	f, ok := v.Float(p.fs, 0, health.PenaltyMax)
 	if ok && f <= 1 {
 		p.errorf(v, "suppress %g is to be more than 1, which is what one down verdict adds: one failure is never suppressed", f)
 		return 0, false
@@ -106,7 +106,7 @@ func (p *parser) suppress(v source.Value) (float64, bool) {
 // penalty makes a reader of another penalty.
 func (p *parser) penalty(key string) func(source.Value) (float64, bool) {
 	return func(v source.Value) (float64, bool) {
-		f, ok := v.Float(p.fs, 0, penaltyMax)
+		f, ok := v.Float(p.fs, 0, health.PenaltyMax)
 		if ok && f == 0 {
 			p.errorf(v, "%s 0: a penalty that halves again and again never falls to 0", key)
 			return 0, false
