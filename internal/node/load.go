@@ -219,7 +219,7 @@ func (l *loaded) states(verdict func(id string) (steering.Verdict, bool)) (*stee
 	for i := range l.compiled.Targets {
 		t := &l.compiled.Targets[i]
 		vs[i] = steering.Unchecked()
-		if t.Pool.Check == nil {
+		if t.Check == nil {
 			continue
 		}
 		v, known := verdict(t.ID)
@@ -278,8 +278,8 @@ func placeText(p geo.Place) string {
 func (l *loaded) healthTargets() []health.Target {
 	var out []health.Target
 	for _, t := range l.compiled.Document.Targets {
-		if t.Pool.Check != nil {
-			out = append(out, health.Target{ID: t.ID, Addrs: slices.Concat(t.V4, t.V6), Host: t.Host, Check: t.Pool.Check})
+		if t.Check != nil {
+			out = append(out, health.Target{ID: t.ID, Addrs: slices.Concat(t.V4, t.V6), Host: t.Host, Check: t.Check})
 		}
 	}
 	return out

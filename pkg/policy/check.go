@@ -17,6 +17,7 @@ func Join(files []*File, fs *source.Findings) *Document {
 	for _, f := range files {
 		j.opaque = j.opaque || f.opaque
 		j.file.regions = append(j.file.regions, f.regions...)
+		j.file.profiles = append(j.file.profiles, f.profiles...)
 		j.file.checks = append(j.file.checks, f.checks...)
 		j.file.pools = append(j.file.pools, f.pools...)
 		j.file.maps = append(j.file.maps, f.maps...)
@@ -45,6 +46,7 @@ type joiner struct {
 	opaque bool // names may be missing that an unreadable file would have given
 
 	regions  map[string]*Region
+	profiles map[string]*checkEntry
 	checks   map[string]*checkEntry
 	pools    map[string]*Pool
 	maps     map[string]*Map
@@ -60,7 +62,9 @@ type joiner struct {
 // names finds doubled names and indexes the others.
 func (j *joiner) names() {
 	j.regions = index(j, "region", &j.file.regions, func(r *Region) (string, source.Place) { return r.Name, r.Place })
-	j.checks = index(j, "check", &j.file.checks, func(c *checkEntry) (string, source.Place) { return c.name, c.place })
+	entryName := func(e *checkEntry) (string, source.Place) { return e.name, e.place }
+	j.profiles = index(j, "profile", &j.file.profiles, entryName)
+	j.checks = index(j, "check", &j.file.checks, entryName)
 	j.pools = index(j, "pool", &j.file.pools, func(p *Pool) (string, source.Place) { return p.Name, p.Place })
 	j.maps = index(j, "map", &j.file.maps, func(m *Map) (string, source.Place) { return m.Name, m.Place })
 	j.policies = index(j, "policy", &j.file.policies, func(p *Policy) (string, source.Place) { return p.Name, p.Place })
@@ -134,6 +138,12 @@ func (j *joiner) resolve() {
 	for _, r := range j.file.regions {
 		j.resolveRegion(r)
 	}
+	for _, e := range j.file.profiles {
+		j.resolveProfile(e)
+	}
+	for _, e := range j.file.checks {
+		j.resolveCheck(e, nil)
+	}
 	for _, p := range j.file.pools {
 		j.resolvePool(p)
 	}
@@ -175,10 +185,11 @@ func (j *joiner) resolveRegion(r *Region) {
 	}
 }
 
-// resolvePool finds a pool's check, its fallback and its targets' regions.
+// resolvePool finds a pool's check, its fallback, and its targets' checks and regions.
 func (j *joiner) resolvePool(p *Pool) {
-	if c, ok := lookup(j, "check", j.checks, p.check); ok {
-		p.Check = c.check
+	check, ok := lookup(j, "check", j.checks, p.check)
+	if ok {
+		p.Check = check.check
 	} else if p.check.name != "" {
 		p.broken = true
 	}
@@ -191,6 +202,7 @@ func (j *joiner) resolvePool(p *Pool) {
 		r, ok := lookup(j, "region", j.regions, t.region)
 		t.Region = r
 		p.broken = p.broken || !ok
+		j.resolveTarget(t, check)
 	}
 }
 
@@ -272,10 +284,14 @@ func (j *joiner) circle(pools []*Pool) {
 // entry with an error would have used cannot be told.
 func (j *joiner) unused() {
 	used := map[any]bool{}
+	entries := slices.Clone(j.file.checks)
 	for _, p := range j.file.pools {
 		used[p.Fallback], used[p.Check] = true, true
 		for _, t := range p.Targets {
 			used[t.Region] = true
+			if t.check != nil {
+				entries = append(entries, t.check)
+			}
 		}
 	}
 	for _, m := range j.file.maps {
@@ -295,6 +311,14 @@ func (j *joiner) unused() {
 	}
 	for _, r := range j.file.regions {
 		j.warnUnused(used[r], r.Place, "region", r.Name, "no target, map or pair names it")
+	}
+	for _, e := range entries {
+		for _, l := range e.layers[:len(e.layers)-1] {
+			used[l] = true
+		}
+	}
+	for _, e := range j.file.profiles {
+		j.warnUnused(used[e], e.place, "profile", e.name, "no check or target names it")
 	}
 	for _, c := range j.file.checks {
 		j.warnUnused(used[c.check], c.place, "check", c.name, "no pool names it")

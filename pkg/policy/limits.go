@@ -3,15 +3,15 @@ package policy
 import (
 	"time"
 
-	"geodns/pkg/health"
 	"geodns/pkg/steering"
 )
 
-// Limits on policy files. Each is far above what people write by hand, most are above what they generate.
+// Limits on policy files. Each is far above what people write by hand, most are above what they generate. Those of a check's
+// keys are in pkg/health; where one of a text is here too, the lesser holds.
 const (
 	// FilesMax is the most policy files below one folder; with 16 MiB a file it bounds what a load can read.
 	FilesMax = 10_000
-	// EntriesMax is the most regions, checks, pools, maps or policies, of each kind, over all files: one policy for each
+	// EntriesMax is the most regions, profiles, checks, pools, maps or policies, of each kind, over all files: one policy for each
 	// name of a large fleet, and a bound on what the compiler is given.
 	EntriesMax = 100_000
 	// NameMax is the longest name of anything, in bytes: as long as a DNS label, so that a name fits a metric's label, a
@@ -30,7 +30,7 @@ const (
 	// FallbacksMax is the longest chain of pools that fall back on one another: a plan keeps 16 tiers, more pools than
 	// half of that would mostly be lost in the last.
 	FallbacksMax = 8
-	// ListMax is the most tags of a target, jurisdictions of a region or of a fence, and statuses of a check.
+	// ListMax is the most tags of a target, jurisdictions of a region or of a fence, and statuses or answers of a check.
 	ListMax = 64
 	// TextMax is the longest free text (a jurisdiction, a path, a body to look for), in bytes.
 	TextMax = 1024
@@ -53,10 +53,12 @@ const (
 	bandKilometersMax = 20_038
 	// bandLatencyMax is a latency at which nothing is near any more.
 	bandLatencyMax = 10 * time.Second
-	// recheckMin is the shortest time after which a failed probe is repeated: a fifth of the shortest interval.
-	recheckMin = health.IntervalMin / 5
-	// pauseMax bounds warm_up, dwell and a RUM value's age.
+	// pauseMax bounds the dwell of a latency ranking, and a RUM value's age.
 	pauseMax = 7 * 24 * time.Hour
+	// expiryWarningMax is a year: no certificate that the public trusts lives much longer.
+	expiryWarningMax = 366 * 24 * time.Hour
+	// votesMax is the most votes that can be wanted: more vantage points for one target do not tell more.
+	votesMax = 16
 	// samplesMax bounds min_samples.
 	samplesMax = 1_000_000
 	// factorMax bounds the weights of jitter and errors in a latency ranking.

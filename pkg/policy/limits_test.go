@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"geodns/internal/source"
+	"geodns/pkg/health"
 	"geodns/pkg/policy"
 )
 
@@ -61,6 +62,21 @@ func TestLimits(t *testing.T) {
 		{"text", policy.TextMax, func(n int) string {
 			return `regions: [{name: r, jurisdictions: ["` + strings.Repeat("j", n) + `"]}]`
 		}, "a jurisdiction of 1025 bytes; at most 1024 are allowed"},
+		{"headers", health.HeadersMax, func(n int) string {
+			return "checks: [{name: c, http: {headers: {" + repeat(n, `h%d: ""`) + "}}}]"
+		}, "33 headers; at most 32 are allowed"},
+		{"bytes of headers", health.HeadersBytesMax, func(n int) string {
+			return "checks: [{name: c, http: {headers: {h: " + strings.Repeat("v", n-3) + ", X: z}}}]"
+		}, "headers of 4097 bytes; at most 4096 are allowed"},
+		{"method", health.MethodMax, func(n int) string {
+			return "checks: [{name: c, http: {method: " + strings.Repeat("M", n) + "}}]"
+		}, "a method of 33 bytes; at most 32 are allowed"},
+		{"octets", health.SendMax, func(n int) string {
+			return "checks: [{name: c, tcp: {port: 1, send: " + strings.Repeat("s", n) + "}}]"
+		}, "a send of 4097 bytes; at most 4096 are allowed"},
+		{"answers", policy.ListMax, func(n int) string {
+			return "checks: [{name: c, dns: {name: ., answer: [" + repeat(n, "192.0.2.%d") + "]}}]"
+		}, "65 items; at most 64 are allowed"},
 		{"values", policy.ValuesMax, func(n int) string {
 			return strings.Replace(one, "%s", "{name: t, region: r, values: ["+repeat(n, "192.0.2.%d")+"]}", 1)
 		}, "9 addresses of one family; a target has at most 8"},

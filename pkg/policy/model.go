@@ -95,8 +95,11 @@ type Target struct {
 	Weight   uint32       // 1 if none is given
 	Tags     []string
 	Capacity float64 // 0: not limited
+	// Check is the pool's, with what the target has of its own; nil: always up.
+	Check *health.Check
 
 	region    ref
+	check     *checkEntry // nil: nothing of its own
 	hasWeight bool
 }
 

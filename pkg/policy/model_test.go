@@ -38,6 +38,7 @@ policies: [{name: www, all_down: serve-first, rules: [{name: all, pool: web}]}]
 		{Name: "https", Kind: health.HTTPS, Port: 443, Path: "/", Interval: 5 * time.Second, Timeout: 2 * time.Second, Fall: 3, Rise: 4},
 		{Name: "quick", Kind: health.TCP, Port: 25, Interval: time.Second, Timeout: time.Second, Fall: 3, Rise: 4},
 	} {
+		want = want.WithDefaults()
 		if got := *doc.Checks[i]; !reflect.DeepEqual(got, want) {
 			t.Errorf("check %+v, want %+v", got, want)
 		}
@@ -103,7 +104,7 @@ regions:
 	if want := (health.Check{
 		Name: "c", Kind: health.HTTPS, Port: 8443, Path: "/x?y=z", Host: "www.example.com", Status: []int{204, 200}, Body: "ok",
 		Interval: 30 * time.Second, Timeout: 1500 * time.Millisecond, Fall: 1, Rise: 2,
-	}); !reflect.DeepEqual(*c, want) {
+	}).WithDefaults(); !reflect.DeepEqual(*c, want) {
 		t.Errorf("check %+v, want %+v", *c, want)
 	}
 	if web.Name != "web" || web.Check != c || dr.Name != "dr" || web.MinUp.Of(2) != 1 || web.MinUp.Of(3) != 2 || web.MinUp.Of(0) != 0 {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"geodns/internal/source"
-	"geodns/pkg/health"
 )
 
 // File is what one policy file holds, its names not yet joined with those of other files.
@@ -12,20 +11,13 @@ type File struct {
 	Name string
 
 	regions  []*Region
+	profiles []*checkEntry
 	checks   []*checkEntry
 	pools    []*Pool
 	maps     []*Map
 	policies []*Policy
 	// opaque says that the file could not be read through, so that names may be missing that it would have given.
 	opaque bool
-}
-
-// checkEntry is a check with its place, which health need not know.
-type checkEntry struct {
-	check  *health.Check
-	name   string
-	place  source.Place
-	broken bool
 }
 
 // Parse reads one policy file, adding to fs what is wrong with it. The File is never nil and holds what could be read;
@@ -42,12 +34,13 @@ func Parse(file string, data []byte, fs *source.Findings) *File {
 	}
 	p := &parser{fs: fs}
 	mark := p.mark()
-	m, ok := root.Map(fs, "regions", "checks", "pools", "maps", "policies")
+	m, ok := root.Map(fs, "regions", "profiles", "checks", "pools", "maps", "policies")
 	if p.opaque = p.failed(mark); !ok {
 		f.opaque = true
 		return f
 	}
 	f.regions = entries(p, m, "regions", p.region)
+	f.profiles = entries(p, m, "profiles", p.profile)
 	f.checks = entries(p, m, "checks", p.check)
 	f.pools = entries(p, m, "pools", p.pool)
 	f.maps = entries(p, m, "maps", p.clientMap)

@@ -1,215 +1,170 @@
 package policy
 
 import (
-	"net"
-	"net/netip"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
-	"time"
-
 	"geodns/internal/source"
 	"geodns/pkg/health"
 )
 
-// check reads one entry of `checks`. A default timeout is never longer than the interval.
+// A check is made of layers: the built-in defaults, a profile, the check, and what a target has of its own, again with a
+// profile if it names one. Each is read by itself, into the settings of its keys; joining lays one over the other, since a
+// profile may stand in another file. What is wrong with a value is found here, what is wrong with several of them together
+// in check_layers.go.
+
+// checkEntry is one layer: a profile, a check, or a target's own keys.
+type checkEntry struct {
+	name      string
+	place     source.Place // of the name; of a target's own keys, where they begin
+	what      string       // for messages: `profile "quick"`
+	kind      health.Kind  // 0: none is given
+	kindPlace source.Place
+	profile   ref
+	settings  []setting // in the order of checkKeys
+	broken    bool
+
+	// Set by joining.
+
+	layers []*checkEntry // all that the check is made of, the lowest first; the last is this one
+	check  *health.Check // nil if something is wrong with a layer
+}
+
+// setting is a key that is given, and what it does to a check.
+type setting struct {
+	key   string // with its section: "latency.slow", "https.path"
+	place source.Place
+	set   func(*health.Check)
+}
+
+// setting finds what the layer says of a key.
+func (e *checkEntry) setting(key string) (setting, bool) {
+	for _, s := range e.settings {
+		if s.key == key {
+			return s, true
+		}
+	}
+	return setting{}, false
+}
+
+// checkKey is one key of a layer, or of a section of one.
+type checkKey struct {
+	name string
+	need string                            // what should stand there, where it must be given; "": it may be left out
+	read func(v source.Value, path string) // nil: whoever reads the section reads it
+}
+
+// layerReader reads the keys of one layer.
+type layerReader struct {
+	*parser
+
+	entry *checkEntry
+	whole bool // what must be given must stand here: in a check, not in what a target has of its own
+}
+
+// section reads a mapping of such keys. path is "" or what their paths begin with, "latency.".
+func (r *layerReader) section(v source.Value, path string, keys []checkKey) (source.Map, bool) {
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = k.name
+	}
+	m, ok := v.Map(r.fs, names...)
+	if !ok {
+		return m, false
+	}
+	for _, k := range keys {
+		value := m.Get(k.name)
+		switch {
+		case r.whole && k.need != "":
+			var given bool
+			if value, given = r.need(m, k.name, k.need); given {
+				k.read(value, path+k.name)
+			}
+		case k.read != nil && value.Exists():
+			k.read(value, path+k.name)
+		}
+	}
+	return m, true
+}
+
+// add keeps what a key says.
+func (r *layerReader) add(key string, at source.Place, set func(*health.Check)) {
+	r.entry.settings = append(r.entry.settings, setting{key, at, set})
+}
+
+// plain is a key whose value is read by one func and put into a check by another.
+func plain[T any](r *layerReader, name string, read func(source.Value) (T, bool), put func(*health.Check, T)) checkKey {
+	return checkKey{name: name, read: func(v source.Value, path string) {
+		if x, ok := read(v); ok {
+			r.add(path, v.Place(), func(c *health.Check) { put(c, x) })
+		}
+	}}
+}
+
+// nested is a key with a section of its own.
+func nested(r *layerReader, name string, keys func() []checkKey) checkKey {
+	return checkKey{name: name, read: func(v source.Value, path string) { r.section(v, path+".", keys()) }}
+}
+
+// check reads one entry of `checks`.
 func (p *parser) check(v source.Value) (*checkEntry, bool) {
 	mark := p.mark()
-	m, ok := v.Map(p.fs, "name", "http", "https", "tcp", "interval", "timeout", "fall", "rise", "recheck", "warm_up", "dwell")
+	e := &checkEntry{}
+	r := &layerReader{p, e, true}
+	m, ok := r.section(v, "", append(named("name", "profile"), r.checkKeys()...))
 	if !ok {
 		return nil, false
 	}
-	e := &checkEntry{check: &health.Check{Interval: health.DefaultInterval, Fall: health.DefaultFall, Rise: health.DefaultRise}}
 	e.name, e.place = p.name(m)
-	e.check.Name = e.name
-	p.checkKind(m, e.check)
-	p.checkTimes(m, e.check)
-	if f := m.Get("fall"); f.Exists() {
-		e.check.Fall = p.count(f, 1, health.CountMax)
-	}
-	if r := m.Get("rise"); r.Exists() {
-		e.check.Rise = p.count(r, 1, health.CountMax)
-	}
-	if !p.failed(mark) {
-		if err := e.check.Validate(); err != nil {
-			p.fs.Errorf(e.place, "%s", err) // a rule of health's that is not checked above
-		}
-	}
+	e.what = "check \"" + clip(e.name) + "\""
+	e.profile = p.ref(m.Get("profile"))
+	r.kind(m)
 	e.broken = p.failed(mark)
 	return e, e.name != ""
 }
 
-// count reads an integer that fits an int.
-func (p *parser) count(v source.Value, lo, hi int64) int {
-	n, _ := v.Int(p.fs, lo, hi)
-	return int(n)
-}
-
-// checkTimes reads interval, timeout and the times that later versions act on.
-func (p *parser) checkTimes(m source.Map, c *health.Check) {
-	intervalOK := true
-	if v := m.Get("interval"); v.Exists() {
-		c.Interval, intervalOK = v.Duration(p.fs, health.IntervalMin, health.IntervalMax)
-	}
-	c.Timeout = min(health.DefaultTimeout, c.Interval)
-	if v := m.Get("timeout"); v.Exists() {
-		t, ok := v.Duration(p.fs, health.TimeoutMin, health.IntervalMax)
-		if ok && intervalOK && t > c.Interval {
-			p.errorf(v, "timeout %s is longer than the interval, %s: probes of a target would overlap", t, c.Interval)
-		}
-		c.Timeout = t
-	}
-	if v := m.Get("recheck"); v.Exists() {
-		t, ok := v.Duration(p.fs, recheckMin, health.IntervalMax)
-		if ok && intervalOK && t > c.Interval {
-			p.errorf(v, "recheck %s is longer than the interval, %s; it is meant to be shorter", t, c.Interval)
-		}
-		p.later(v, "recheck")
-	}
-	for _, key := range []string{"warm_up", "dwell"} {
-		if v := m.Get(key); v.Exists() {
-			if t, ok := v.Duration(p.fs, 0, pauseMax); ok && t > 0 {
-				p.later(v, key)
-			}
-		}
-	}
-}
-
-// later warns that a key is read and checked but says nothing yet.
-func (p *parser) later(v source.Value, key string) {
-	p.fs.Warnf(v.Place(), "%s says nothing yet in this version", key)
-}
-
-// checkKind reads the one of http, https and tcp that a check has.
-func (p *parser) checkKind(m source.Map, c *health.Check) {
-	var kind string
-	for _, k := range []string{"http", "https", "tcp"} {
-		v := m.Get(k)
-		switch {
-		case !v.Exists():
-		case kind != "":
-			p.errorf(v, "a check has one of http, https and tcp, and this one has %s already", kind)
-		default:
-			kind = k
-		}
-	}
-	v := m.Get(kind)
-	switch kind {
-	case "http":
-		c.Kind, c.Port = health.HTTP, 80
-		p.checkHTTP(v, c)
-	case "https":
-		c.Kind, c.Port = health.HTTPS, 443
-		p.checkHTTP(v, c)
-	case "tcp":
-		c.Kind = health.TCP
-		keys, ok := v.Map(p.fs, "port")
-		if !ok {
-			return
-		}
-		if port, given := p.need(keys, "port", "the one to connect to, from 1 to 65535"); given {
-			c.Port = p.port(port)
-		}
-	default:
-		p.fs.Errorf(m.Place(), "a check needs one of http, https and tcp, such as http: {path: /healthz}")
-	}
-}
-
-// checkHTTP reads the keys of http and https.
-func (p *parser) checkHTTP(v source.Value, c *health.Check) {
-	c.Path = "/"
-	m, ok := v.Map(p.fs, "port", "path", "host", "status", "body")
+// profile reads one entry of `profiles`: keys of checks of every kind.
+func (p *parser) profile(v source.Value) (*checkEntry, bool) {
+	mark := p.mark()
+	e := &checkEntry{}
+	r := &layerReader{p, e, true}
+	m, ok := r.section(v, "", append(named("name"), r.runKeys()...))
 	if !ok {
-		return
+		return nil, false
 	}
-	if port := m.Get("port"); port.Exists() {
-		c.Port = p.port(port)
-	}
-	if path := m.Get("path"); path.Exists() {
-		c.Path = p.path(path)
-	}
-	if host := m.Get("host"); host.Exists() {
-		c.Host = p.checkHost(host)
-	}
-	if status := m.Get("status"); status.Exists() {
-		c.Status = p.statuses(status)
-	}
-	if body := m.Get("body"); body.Exists() {
-		c.Body = p.text(body, "body")
-	}
+	e.name, e.place = p.name(m)
+	e.what = "profile \"" + clip(e.name) + "\""
+	e.broken = p.failed(mark)
+	return e, e.name != ""
 }
 
-// port reads a port number.
-func (p *parser) port(v source.Value) uint16 {
-	n, _ := v.Int(p.fs, 1, 65535)
-	return uint16(n)
+// targetCheck reads what a target has of its own in its pool's check.
+func (p *parser) targetCheck(v source.Value, id string) *checkEntry {
+	mark := p.mark()
+	e := &checkEntry{name: id, place: v.Place(), what: "target \"" + clip(id) + "\""}
+	if v.Kind() == source.Scalar {
+		p.errorf(v, "a target's check has the keys in which it is unlike the pool's, such as {timeout: 3s}; which check it is says the pool")
+		e.broken = true
+		return e
+	}
+	r := &layerReader{p, e, false}
+	if m, ok := r.section(v, "", append(named("profile"), r.checkKeys()...)); ok {
+		e.profile = p.ref(m.Get("profile"))
+		r.kind(m)
+	}
+	if e.broken = p.failed(mark); !e.broken && e.profile.name == "" && len(e.settings) == 0 {
+		p.fs.Warnf(v.Place(), "this changes nothing in the pool's check; leave it out")
+	}
+	return e
 }
 
-// path reads the path, with a query if there is one, that a probe asks for.
-func (p *parser) path(v source.Value) string {
-	s := p.text(v, "path")
-	if s == "" {
-		return s
+// named are keys that the caller reads.
+func named(names ...string) []checkKey {
+	keys := make([]checkKey, len(names))
+	for i, n := range names {
+		keys[i].name = n
 	}
-	if !strings.HasPrefix(s, "/") {
-		p.errorf(v, "a path begins with a slash: write /%s", clip(strings.TrimPrefix(s, "./")))
-		return s
-	}
-	if _, err := url.ParseRequestURI(s); err != nil || strings.ContainsAny(s, " #") {
-		p.errorf(v, "%q is no path of a URL; escape what may not stand in one, a space as %%20", clip(s))
-	}
-	return s
+	return keys
 }
 
-// checkHost reads the host, with a port or without, that a probe asks for and, with https, whose certificate it wants.
-func (p *parser) checkHost(v source.Value) string {
-	s, ok := v.String(p.fs)
-	if !ok {
-		return ""
-	}
-	host := s
-	if h, port, err := net.SplitHostPort(s); err == nil {
-		if n, portErr := strconv.ParseUint(port, 10, 16); portErr == nil && n > 0 {
-			host = h
-		}
-	}
-	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
-		return s
-	}
-	if _, err := hostName(strings.TrimSuffix(host, ".") + "."); err != nil {
-		p.errorf(v, "%q is no host: %s; write one such as www.example.com, without scheme and path", clip(s), err)
-		return ""
-	}
-	return s
-}
-
-// statuses reads the statuses that are a success.
-func (p *parser) statuses(v source.Value) []int {
-	items, ok := p.list(v, "status", ListMax)
-	if !ok {
-		return nil
-	}
-	var out []int
-	for _, item := range items {
-		n, good := item.Int(p.fs, 200, 599)
-		if !good {
-			continue
-		}
-		if slices.Contains(out, int(n)) {
-			p.errorf(item, "status %d stands twice", n)
-			continue
-		}
-		out = append(out, int(n))
-	}
-	return out
-}
-
-// duration reads a time, 0 if the key is absent.
-func (p *parser) duration(v source.Value, lo, hi time.Duration) time.Duration {
-	if !v.Exists() {
-		return 0
-	}
-	d, _ := v.Duration(p.fs, lo, hi)
-	return d
+// checkKeys are the keys of a check but for its name: those of kinds, which kind reads, and those of every kind.
+func (r *layerReader) checkKeys() []checkKey {
+	return append(named(kindWords()...), r.runKeys()...)
 }

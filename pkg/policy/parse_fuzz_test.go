@@ -27,7 +27,7 @@ func samples(t testing.TB) []string {
 		world = append(world, data...)
 	}
 	out := []string{string(world)}
-	for _, name := range []string{"regions", "checks", "pools", "policies", "rules", "fences"} {
+	for _, name := range []string{"regions", "profiles", "checks", "pools", "policies", "rules", "fences"} {
 		archive, err := txtar.ParseFile("testdata/findings/" + name + ".txtar")
 		if err != nil {
 			t.Fatal(err)

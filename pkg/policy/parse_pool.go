@@ -115,7 +115,7 @@ func (p *parser) weights(pool *Pool) {
 
 // target reads one entry of a pool's `targets`.
 func (p *parser) target(v source.Value, pool *Pool) (*Target, bool) {
-	m, ok := v.Map(p.fs, "name", "region", "values", "weight", "tags", "capacity")
+	m, ok := v.Map(p.fs, "name", "region", "values", "weight", "tags", "capacity", "check")
 	if !ok {
 		return nil, false
 	}
@@ -141,6 +141,9 @@ func (p *parser) target(v source.Value, pool *Pool) (*Target, bool) {
 		}
 	}
 	t.Capacity = p.capacity(m.Get("capacity"))
+	if c := m.Get("check"); c.Exists() {
+		t.check = p.targetCheck(c, t.ID)
+	}
 	return t, t.Name != ""
 }
 

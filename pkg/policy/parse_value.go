@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -288,4 +289,19 @@ func hostLabel(l string) error {
 
 func allDigits(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+}
+
+// count reads an integer that fits an int.
+func (p *parser) count(v source.Value, lo, hi int64) int {
+	n, _ := v.Int(p.fs, lo, hi)
+	return int(n)
+}
+
+// duration reads a time, 0 if the key is absent.
+func (p *parser) duration(v source.Value, lo, hi time.Duration) time.Duration {
+	if !v.Exists() {
+		return 0
+	}
+	d, _ := v.Duration(p.fs, lo, hi)
+	return d
 }
