@@ -36,6 +36,7 @@ type view struct {
 	contested   bool          // a failed probe contradicts state, and the doubt has not ended
 	contestedAt time.Duration // when the last such probe ended
 	rechecks    int           // probes that may yet come early in this doubt
+	begun       bool          // a row has begun, and no probe has come early since
 
 	latency time.Duration // smoothed, of good probes; 0: none yet
 }
@@ -43,7 +44,7 @@ type view struct {
 // pass is the step of a good probe.
 func (v *view) pass(r *Rules, latency, now time.Duration) {
 	v.probed, v.probe = true, now
-	v.good, v.failed, v.enough = v.good+1, 0, false
+	v.good, v.failed, v.enough, v.begun = v.good+1, 0, false, false
 	if v.latency == 0 {
 		v.latency = latency
 	} else {
@@ -60,7 +61,7 @@ func (v *view) fail(r *Rules, now time.Duration) {
 	v.good = 0
 	switch {
 	case v.failed == 0:
-		v.failed, v.failedFrom, v.counted = 1, now, now
+		v.failed, v.failedFrom, v.counted, v.begun = 1, now, now, true
 	case v.state == steering.Down || now-v.counted >= r.Recheck/2:
 		v.failed, v.counted = v.failed+1, now
 	}
@@ -110,7 +111,8 @@ func (v *view) recheck(r *Rules) (after time.Duration, early bool) {
 		return 0, false
 	}
 	v.rechecks--
-	if v.failed == 1 && v.probe == v.failedFrom {
+	if v.begun {
+		v.begun = false
 		return 0, true
 	}
 	return r.Recheck, true
