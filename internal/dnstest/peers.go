@@ -55,8 +55,12 @@ type Peer struct {
 	Addr    string // address:port, on loopback
 	Version string // what the program says of itself: one line
 
-	out *lockedBuffer
+	out  *lockedBuffer
+	kill func()
 }
+
+// Kill ends the peer at once, as a crash would.
+func (p *Peer) Kill() { p.kill() }
 
 // Log is what the peer has written so far.
 func (p *Peer) Log() string { return p.out.String() }
@@ -89,6 +93,10 @@ func startPeer(t testing.TB, s setup) *Peer {
 		t.Fatalf("starting %s: %v", s.name, err)
 	}
 	exited := make(chan struct{})
+	p.kill = func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its group: there is nothing to do if it has ended
+		<-exited
+	}
 	go func() {
 		defer close(exited)
 		_ = cmd.Wait() // how it ended does not matter
@@ -101,8 +109,7 @@ func startPeer(t testing.TB, s setup) *Peer {
 		case <-exited:
 		case <-timer.C:
 		}
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its children, if it left any
-		<-exited
+		p.kill() // its children, if it left any
 	})
 	if err := p.wait(t.Context(), s.ready, exited); err != nil {
 		t.Fatalf("%s on %s: %v\n%s", s.name, p.Addr, err, p.Log())
