@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -284,9 +283,9 @@ func (t *target) index(dest destination) int {
 }
 
 // proberFor makes the prober of a subject, or leaves the one that it has if
-// what is probed, and how, has not changed.
+// that serves for a check that tests the same.
 func (c *Checker) proberFor(s *subject, check *Check) {
-	if s.prober == nil || !reflect.DeepEqual(s.prober.check, *check) {
+	if s.prober == nil || !s.prober.fits(*check) {
 		s.prober = newProber(*check, s.dest, c.common)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"geodns/pkg/steering"
@@ -96,13 +97,14 @@ func (c *Checker) event(t *target, change *Change, now time.Duration) Event {
 func (t *target) explain(reason Reason, now time.Duration) string {
 	m := t.machine
 	if reason == ByVotes {
-		text := fmt.Sprintf("%d of %d votes down, %d needed", m.counted.down, m.counted.votes, m.counted.need)
+		var text strings.Builder
+		fmt.Fprintf(&text, "%d of %d votes down, %d needed", m.counted.down, m.counted.votes, m.counted.need)
 		for i := range m.votes {
 			if b := &m.votes[i]; b.fresh(&m.rules, now) {
-				text += fmt.Sprintf("; %s: %s %s", b.PoP, b.State, b.Reason)
+				fmt.Fprintf(&text, "; %s: %s %s", b.PoP, b.State, b.Reason)
 			}
 		}
-		return clean(text)
+		return clean(text.String())
 	}
 	for i, s := range t.subjects {
 		if m.state == steering.Down && m.views[i].state == steering.Down || m.state != steering.Down && i == len(t.subjects)-1 {

@@ -168,9 +168,9 @@ func TestVote(t *testing.T) {
 		var events []health.Event
 		c := newChecker(t, f, health.Config{OnEvent: func(e health.Event) { events = append(events, e) }})
 		c.Update(makeTargets(2, webCheck()))
-		cancelled, cancel := context.WithCancel(t.Context())
+		canceled, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := c.Vote(cancelled, "web/t1", health.Vote{PoP: "ams", State: steering.Up}); !errors.Is(err, context.Canceled) {
+		if _, err := c.Vote(canceled, "web/t1", health.Vote{PoP: "ams", State: steering.Up}); !errors.Is(err, context.Canceled) {
 			t.Errorf("before Run: %v", err)
 		}
 		stop := run(t, c)

@@ -499,8 +499,9 @@ func (m *Machine) Deadline(now time.Duration) (time.Duration, bool) {
 		at(t)
 	}
 	if m.warm {
-		step := (now - m.since) * warmSteps / m.rules.WarmUp
-		at(m.since + ((step+1)*m.rules.WarmUp+warmSteps-1)/warmSteps)
+		step := int64((now - m.since) * warmSteps / m.rules.WarmUp)
+		// The first moment that belongs to the next step.
+		at(m.since + time.Duration(((step+1)*int64(m.rules.WarmUp)+warmSteps-1)/warmSteps))
 	}
 	return next, next != never
 }

@@ -45,7 +45,6 @@ type node struct {
 	fallen  []bool          // fall failed probes in a row, or a first one, and no rise good ones since
 	votes   map[string]vote // by PoP
 	downs   []time.Duration // verdicts down of what was up
-	changed []time.Duration // of the state
 	since   time.Duration
 }
 

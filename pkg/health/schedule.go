@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 	"time"
 )
 
@@ -232,7 +233,7 @@ func (c *Checker) begin() bool {
 	subjects := c.canaries
 	for _, t := range c.order {
 		c.schedule(t, now)
-		subjects = append(subjects[:len(subjects):len(subjects)], t.subjects...)
+		subjects = append(slices.Clip(subjects), t.subjects...)
 	}
 	for _, s := range subjects {
 		s.plan(s.interval(), now)

@@ -64,7 +64,6 @@ type place struct {
 	takes   time.Duration                       // a good probe
 	probes  int
 	busy    bool
-	early   bool
 	next    time.Duration // of the regular probes
 }
 
