@@ -84,16 +84,35 @@ func writeTarget(w io.Writer, t *api.Target, now time.Time) {
 		fmt.Fprintf(w, "%s\t%s\t-\t-\t-\tno check\n", t.ID, t.State)
 	}
 	for _, a := range t.Addresses {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, state(a.State, a.Doubt), a.Address, ago(now, a.Since), ago(now, a.LastProbe), a.Reason)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, targetState(t), a.Address, ago(now, t.Since), ago(now, a.LastProbe), probeText(&a))
 	}
 }
 
-// state gives a state, and why it is in doubt if it is.
-func state(s, doubt string) string {
-	if doubt == "none" || doubt == "" {
-		return s
+// targetState gives a target's state, and what else answers and people go by: why it is in doubt, what holds it down, admit.
+func targetState(t *api.Target) string {
+	var notes []string
+	if t.Doubt != "none" && t.Doubt != "" {
+		notes = append(notes, t.Doubt)
 	}
-	return s + " (" + doubt + ")"
+	if t.Hold != "" {
+		ends := time.Duration(t.HoldEnds * float64(time.Second))
+		notes = append(notes, fmt.Sprintf("%s for %s", t.Hold, ends.Round(time.Second)))
+	}
+	if t.Admit < 1 {
+		notes = append(notes, fmt.Sprintf("admits %.0f %%", 100*t.Admit))
+	}
+	if len(notes) == 0 {
+		return t.State
+	}
+	return t.State + " (" + strings.Join(notes, ", ") + ")"
+}
+
+// probeText gives what the last probe of an address saw.
+func probeText(a *api.Address) string {
+	if a.Warning != "" {
+		return a.Reason + "; " + a.Warning
+	}
+	return a.Reason
 }
 
 // loadLine gives a load in a line.

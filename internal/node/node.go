@@ -141,6 +141,7 @@ func (n *Node) checkHealth() error {
 	n.health, err = health.New(health.Config{
 		StatePath: n.cfg.stateFile("verdicts"), Log: n.log, OnChange: n.verdictsChanged,
 		Allow: func(a netip.Addr) error { return health.Allowed(a, loopback, n.cfg.HealthAllow) },
+		Own:   health.OwnListeners(n.cfg.Listen),
 	})
 	if err != nil {
 		return fmt.Errorf("health checks: %w", err)

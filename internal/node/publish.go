@@ -54,6 +54,7 @@ func (n *Node) publish(ctx context.Context) error {
 
 // publishStates swaps in the World of now with the verdicts of now.
 func (n *Node) publishStates() error {
+	mark := n.health.Mark()
 	states, err := n.currentLoad().states(n.health.Verdict)
 	if err != nil {
 		return err
@@ -63,12 +64,13 @@ func (n *Node) publishStates() error {
 		return err
 	}
 	n.server.Publish(w)
+	n.health.Served(mark)
 	return nil
 }
 
 // publishLoad swaps in a new World, or tells why not.
 func (n *Node) publishLoad(b built) api.Load {
-	before := n.currentLoad()
+	before, mark := n.currentLoad(), n.health.Mark()
 	n.takeSecrets(b.reading)
 	if b.loaded == nil {
 		return n.refused(b)
@@ -81,6 +83,7 @@ func (n *Node) publishLoad(b built) api.Load {
 	}
 	n.served.Store(&served{now: b.loaded, before: weak.Make(before)})
 	n.server.Publish(w)
+	n.health.Served(mark)
 	result := api.LoadLoaded
 	if b.loaded.id() == before.id() {
 		result = api.LoadUnchanged

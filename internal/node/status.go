@@ -56,7 +56,7 @@ func (n *Node) status() api.Status {
 func (n *Node) targets() []api.Target {
 	checked := map[string]api.Target{}
 	for _, s := range n.health.Snapshot() {
-		checked[s.Target] = api.TargetOf(s)
+		checked[s.Target] = api.TargetOf(&s)
 	}
 	var out []api.Target
 	for _, t := range n.currentLoad().compiled.Document.Targets {

@@ -333,7 +333,7 @@ func TestLists(t *testing.T) {
 }
 
 func TestTargetOf(t *testing.T) {
-	got := api.TargetOf(health.Status{
+	got := api.TargetOf(&health.Status{
 		Target: "web/eu1", Check: "web", Verdict: steering.Verdict{State: steering.Down, Admit: 65535},
 		Addresses: []health.AddressStatus{{Address: "192.0.2.1", State: steering.Down, Doubt: health.Contested, Reason: "connection refused", Latency: 1500 * time.Microsecond}},
 	})

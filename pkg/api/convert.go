@@ -28,24 +28,34 @@ func (l *Load) SetFindings(findings source.Findings) {
 }
 
 // TargetOf gives the document of a target that is checked.
-func TargetOf(s health.Status) Target {
+func TargetOf(s *health.Status) Target {
 	t := Target{
-		ID: s.Target, Check: s.Check, State: s.Verdict.State.String(), InDoubt: s.Verdict.InDoubt,
-		Admit: float64(s.Verdict.Admit) / math.MaxUint16, Drained: s.Verdict.Drained,
-		Addresses: make([]Address, 0, len(s.Addresses)),
+		ID: s.Target, Check: s.Check, State: s.Verdict.State.String(), InDoubt: s.Verdict.InDoubt, Doubt: s.Doubt.String(),
+		Admit: part(s.Verdict.Admit), Drained: s.Verdict.Drained, Since: s.Since, Decision: s.Decision, Reason: s.Reason.String(),
+		Detail: s.Detail, Hold: s.Hold.String(), HoldEnds: s.HoldEnds.Seconds(), Penalty: s.Penalty, Need: s.Need,
+		Votes: make([]Vote, 0, len(s.Votes)), Addresses: make([]Address, 0, len(s.Addresses)),
+	}
+	for _, v := range s.Votes {
+		t.Votes = append(t.Votes, Vote{
+			PoP: v.PoP, Boot: v.Boot, Sequence: v.Sequence, Age: v.Age.Seconds(), State: v.State.String(), Admit: part(v.Admit),
+			Reason: v.Reason, Fresh: v.Fresh,
+		})
 	}
 	for _, a := range s.Addresses {
 		t.Addresses = append(t.Addresses, Address{
-			Address: a.Address, State: a.State.String(), Doubt: a.Doubt.String(), Since: a.Since, Decision: a.Decision,
-			LastProbe: a.Probe, LastGood: a.OK, Reason: a.Reason, Latency: a.Latency.Seconds(),
+			Address: a.Address, State: a.State.String(), Doubt: a.Doubt.String(), LastProbe: a.Probe, LastGood: a.OK,
+			Reason: a.Reason, Latency: a.Latency.Seconds(), Smooth: a.Smooth.Seconds(), Expires: a.Expires, Warning: a.Warning,
 		})
 	}
 	return t
 }
 
+// part gives a part of traffic as a number from 0 to 1.
+func part(admit uint16) float64 { return float64(admit) / math.MaxUint16 }
+
 // UncheckedTarget gives the document of a target that no check watches: it is up, and nobody doubts it.
 func UncheckedTarget(id string) Target {
-	return Target{ID: id, State: "up", Admit: 1, Addresses: []Address{}}
+	return Target{ID: id, State: "up", Doubt: health.NoDoubt.String(), Admit: 1, Votes: []Vote{}, Addresses: []Address{}}
 }
 
 // DatabaseOf gives a geo database its document.

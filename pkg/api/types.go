@@ -105,22 +105,45 @@ type Database struct {
 type Target struct {
 	ID        string    `json:"id"              doc:"pool/target"`
 	State     string    `json:"state"           enum:"up,degraded,down,unknown"`
-	InDoubt   bool      `json:"in_doubt"        doc:"Never probed, or a probe contradicts the verdict, or the verdict is old"`
+	InDoubt   bool      `json:"in_doubt"        doc:"Answers that depend on it have the policy's least TTL"`
+	Doubt     string    `json:"doubt"           enum:"none,never-probed,contested,too-old" doc:"Why: this process has not probed it; a failed probe or vote contradicts the state, and more like it would change it; nothing was heard of it for too long"`
 	Admit     float64   `json:"admit"           doc:"The part of its traffic that it takes, 0 to 1"`
 	Drained   bool      `json:"drained"         doc:"As good as absent"`
 	Check     string    `json:"check,omitempty" doc:"Name of its check; none: always up"`
-	Addresses []Address `json:"addresses"       doc:"What is probed; a target is up if all its addresses are"`
+	Since     time.Time `json:"since,omitzero"  doc:"When it came to this state, or came to be known"`
+	Decision  string    `json:"decision,omitempty" doc:"Id of the verdict that the state is of: also in the log, in events, and in exemplars of metrics"`
+	Reason    string    `json:"reason,omitempty"   doc:"Of that verdict: first-probe, fall, rise, votes, reused, dwelt, slow, fast or renewed"`
+	Detail    string    `json:"detail,omitempty"   doc:"What that verdict came of"`
+	Hold      string    `json:"hold,omitempty"  enum:"dwelling,suppressed" doc:"Why it is down although its votes call it up: it was not down for as long as the check says; it flapped"`
+	HoldEnds  float64   `json:"hold_ends_seconds,omitempty" doc:"When that ends if nothing fails until then, from now"`
+	Penalty   float64   `json:"penalty,omitempty"  doc:"Of flapping, now (RFC 2439)"`
+	Need      int       `json:"votes_needed,omitempty" doc:"Votes that call it down, of those that count"`
+	Votes     []Vote    `json:"votes"           doc:"What other vantage points said last"`
+	Addresses []Address `json:"addresses"       doc:"What is probed; this node's vote is down if one address is"`
+}
+
+// Vote is what another vantage point said last of a Target.
+type Vote struct {
+	PoP      string  `json:"pop"         doc:"Name of the vantage point"`
+	Boot     uint64  `json:"boot"        doc:"Of the process that voted"`
+	Sequence uint64  `json:"sequence"    doc:"Of the vote, within the boot"`
+	Age      float64 `json:"age_seconds" doc:"Of what it says"`
+	State    string  `json:"state"       enum:"up,degraded,down"`
+	Admit    float64 `json:"admit"       doc:"The part of its traffic that the target should take"`
+	Reason   string  `json:"reason,omitempty"`
+	Fresh    bool    `json:"fresh"       doc:"Whether it counts"`
 }
 
 // Address is one probed address of a Target.
 type Address struct {
 	Address   string    `json:"address"              doc:"The address, or the host name that is probed"`
-	State     string    `json:"state"                enum:"up,degraded,down,unknown"`
-	Doubt     string    `json:"doubt"                enum:"none,never-probed,contested,too-old" doc:"Why the state is in doubt"`
-	Since     time.Time `json:"since,omitzero"       doc:"When it came to this state, or came to be known"`
-	Decision  string    `json:"decision,omitempty"   doc:"Id of the verdict that the state is of"`
+	State     string    `json:"state"                enum:"up,down,unknown" doc:"By the probes of this node"`
+	Doubt     string    `json:"doubt"                enum:"none,never-probed,contested,too-old" doc:"Why that is in doubt"`
 	LastProbe time.Time `json:"last_probe,omitzero"  doc:"When the last probe ended"`
 	LastGood  bool      `json:"last_probe_ok"        doc:"Whether the last probe was good"`
 	Reason    string    `json:"reason,omitempty"     doc:"What the last probe saw"`
 	Latency   float64   `json:"latency_seconds,omitempty" doc:"How long the last probe took"`
+	Smooth    float64   `json:"latency_smoothed_seconds,omitempty" doc:"How long good probes take, smoothed; a check's latency decides by it"`
+	Expires   time.Time `json:"certificate_ends,omitzero" doc:"When the first certificate ends that the target showed"`
+	Warning   string    `json:"warning,omitempty"    doc:"What the last probe saw that soon may be a failure"`
 }

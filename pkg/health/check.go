@@ -117,8 +117,6 @@ const (
 	// PenaltyMax bounds the ceiling of damping: at the default half-life it
 	// takes an hour to decay to the default reuse.
 	PenaltyMax = 1000
-	// VotesMax bounds the votes that are needed: there are not more vantage points.
-	VotesMax = 100
 	// VoteAgeMin and VoteAgeMax bound the age of a vote: a vote needs some time
 	// to get here, and one that is an hour old says nothing.
 	VoteAgeMin = time.Second
@@ -249,21 +247,6 @@ func (c Check) WithDefaults() Check {
 	c.Votes.MaxAge = cmp.Or(c.Votes.MaxAge, DefaultVoteAge)
 	return c
 }
-
-// rules are what the machine needs of the check. The bounds are those of a
-// valid check; with an invalid one the schedule must not spin.
-func (c *Check) rules(maxAge time.Duration) Rules {
-	interval := max(c.Interval, IntervalMin)
-	return Rules{
-		Fall: max(c.Fall, 1), Rise: max(c.Rise, 1), Interval: interval,
-		MaxAge: max(maxAge, staleIntervals*interval),
-	}
-}
-
-// staleIntervals is how many intervals a verdict stays fresh at least: with an
-// interval beyond MaxAge a verdict would otherwise be in doubt before each
-// probe, although each comes in time.
-const staleIntervals = 2
 
 // tested says what the check tests, in one readable line. Verdicts carry over
 // between two checks if and only if these lines are equal: name, interval,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -20,10 +21,14 @@ const (
 	// DefaultMaxAge is how long a verdict stands that no probe confirms.
 	DefaultMaxAge = 10 * time.Minute
 
-	// ProbesMax bounds the probes under way. Each is a socket and up to four
-	// goroutines, some 50 kB, so that is 50 MB. With the default interval and
-	// timeout, 2,500 addresses may hang at once before another has to wait.
-	ProbesMax = 1024
+	// ProbesMax bounds the probes under way, by what they cost: a descriptor
+	// each and some 10 kB. 10,000 addresses at the default interval and timeout
+	// need 4,000 if all of them hang.
+	ProbesMax = 8192
+
+	// descriptorsPart: probes take at most one in so many of the descriptors
+	// that the process may have; the rest is for queries, the API and files.
+	descriptorsPart = 2
 
 	// firstRound is within what time new addresses are probed for the first
 	// time: soon, for their first probe decides, but not all at once.
@@ -42,49 +47,69 @@ type Config struct {
 	// asked before each connection, those to resolved host names included,
 	// unless Dial is set. nil: every address may be probed. See [Allowed].
 	Allow func(netip.Addr) error
+	// Own reports whether a name server is this very server: it is not asked
+	// for the addresses of targets that are host names. nil: none is.
+	Own func(netip.AddrPort) bool
 	// Dial makes the connections of all probes; nil: the system's sockets and
 	// resolver.
 	Dial DialFunc
 	// RootCAs verify the certificates of back ends; nil: the system's.
 	RootCAs *x509.CertPool
+	// Canaries are addresses of others that are as good as never away: while
+	// most of them fail, this node does not believe its failed probes. At most
+	// CanariesMax. See [ParseCanary].
+	Canaries []Target
 	// Log gets each verdict, and trouble with the state file; nil: nothing is logged.
 	Log *slog.Logger
-	// OnChange is called after any verdict changed or doubt came or went, but
-	// not for what Update itself changes. It is called from one goroutine at
-	// a time, holding no lock, and must not block: no probe is started
-	// meanwhile. nil: nothing is called.
+	// OnChange is called after any verdict, admit or doubt changed, but not for
+	// what Update itself changes. It is called from one goroutine at a time,
+	// holding no lock, and must not block: no probe is started meanwhile. nil:
+	// nothing is called.
 	OnChange func()
+	// OnEvent is called for each verdict, behind OnChange and like it.
+	OnEvent func(Event)
 }
 
 // Checker probes targets and holds their verdicts. All methods may be called
 // from any goroutine, before, during and after Run.
 type Checker struct {
 	// Immutable after New.
-	cfg       Config
-	epoch     time.Time // all monotonic times count from here
-	boot      string    // distinguishes the decisions of two runs
-	probesMax int
-	common    *common // of the probers
-	probe     func(context.Context, *prober) Result
+	cfg   Config
+	epoch time.Time // all monotonic times count from here
+	boot  string    // distinguishes the decisions of two runs
+	slots int       // probes that may be under way
+
+	common *common // of the probers
+	probe  func(context.Context, *prober) Result
 
 	// Communication.
-	results chan finished // as long as probesMax, so that no probe waits to hand in its result
-	kick    chan struct{} // Update has changed the queue
-	changed chan struct{} // there are verdicts to be saved
+	results chan finished    // as long as ProbesMax, so that no probe waits to hand in its result
+	votes   chan voteRequest // of Vote
+	kick    chan struct{}    // Update has changed the queue
+	changed chan struct{}    // there are verdicts to be saved
+	ended   chan struct{}    // closed when Run's loop has ended
 	probes  sync.WaitGroup
 
 	mu sync.Mutex // guards the following
 
+	fleet    *Fleet
 	targets  map[string]*target
-	order    []*target // by id
-	queue    queue     // every subject while Run runs
-	waiting  []*subject
-	running  int // probes under way, those of removed subjects included
+	order    []*target  // by id
+	canaries []*subject // as configured
+	review   timer      // of the fleet's own deadline
+	queue    queue      // of all timers while Run runs
+	waiting  []*subject // due, while all slots are taken
+	early    bucket     // bounds the probes that come early
+	running  int        // probes under way, those of removed subjects included
 	started  bool
-	sequence uint64 // of decisions
-	restored map[verdictKey]savedVerdict
-	stats    Stats
-	counts   [kindEnd]KindStats // by kind; those of broken checks stand at 0
+	restored map[string]savedTarget // by savedKey
+	reasons  reasons
+	counts   measured
+	doubted  SelfDoubt // as last told
+	sequence uint64    // of verdicts
+	events   []Event
+	unserved []unserved // verdicts that no answer follows yet
+	untold   outcome    // what Update changed
 }
 
 // target is a checked target. Its fields are guarded by Checker.mu.
@@ -92,9 +117,11 @@ type target struct {
 	id       string
 	check    Check // with defaults
 	tested   string
-	rules    Rules
-	subjects []*subject // one or more, as listed
-	verdict  steering.Verdict
+	machine  *Machine
+	subjects []*subject // one or more, as listed; machine's addresses
+	decision string     // id of the last verdict
+	detail   string     // what it came of, for people
+	timer    timer
 }
 
 // New makes a Checker and reads the verdicts of an earlier run. It starts
@@ -103,6 +130,9 @@ func New(cfg Config) (*Checker, error) {
 	if cfg.MaxAge < 0 {
 		return nil, fmt.Errorf("max age %v is negative", cfg.MaxAge)
 	}
+	if len(cfg.Canaries) > CanariesMax {
+		return nil, fmt.Errorf("%d canaries, at most %d are of use", len(cfg.Canaries), CanariesMax)
+	}
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = DefaultMaxAge
 	}
@@ -110,15 +140,27 @@ func New(cfg Config) (*Checker, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Dial == nil {
-		cfg.Dial = systemDial(cfg.Allow, nil)
+		cfg.Dial = systemDial(cfg.Allow, cfg.Own)
 	}
 	var boot [4]byte
 	_, _ = rand.Read(boot[:]) // never returns an error
 	c := &Checker{
-		cfg: cfg, epoch: time.Now(), boot: hex.EncodeToString(boot[:]), probesMax: ProbesMax,
-		probe:   func(ctx context.Context, p *prober) Result { return p.probe(ctx) },
-		results: make(chan finished, ProbesMax), kick: make(chan struct{}, 1), changed: make(chan struct{}, 1),
-		common: newCommon(cfg.Dial, cfg.RootCAs), targets: map[string]*target{},
+		cfg: cfg, epoch: time.Now(), boot: hex.EncodeToString(boot[:]),
+		slots: min(ProbesMax, max(1, descriptors()/descriptorsPart)),
+		probe: func(ctx context.Context, p *prober) Result { return p.probe(ctx) }, common: newCommon(cfg.Dial, cfg.RootCAs),
+
+		results: make(chan finished, ProbesMax), votes: make(chan voteRequest), kick: make(chan struct{}, 1),
+		changed: make(chan struct{}, 1), ended: make(chan struct{}),
+
+		fleet: NewFleet(len(cfg.Canaries)), targets: map[string]*target{}, reasons: newReasons(), counts: newMeasured(),
+	}
+	c.review = timer{index: -1, wake: never}
+	for i := range cfg.Canaries {
+		s, err := c.makeCanary(i, &cfg.Canaries[i])
+		if err != nil {
+			return nil, err
+		}
+		c.canaries = append(c.canaries, s)
 	}
 	c.restored = c.load()
 	return c, nil
@@ -140,6 +182,7 @@ func (c *Checker) Update(targets []Target) {
 	old := c.targets
 	c.targets = make(map[string]*target, len(targets))
 	c.order = c.order[:0:0]
+	rate := 0.0
 	for i := range targets {
 		t := &targets[i]
 		if _, doubled := c.targets[t.ID]; doubled || t.Check == nil {
@@ -148,44 +191,72 @@ func (c *Checker) Update(targets []Target) {
 		if made := c.makeTarget(t, old[t.ID], now); made != nil {
 			c.targets[t.ID] = made
 			c.order = append(c.order, made)
+			rate += float64(len(made.subjects)) / made.machine.rules.Interval.Seconds()
 		}
 	}
+	c.early.setRate(rate)
 	slices.SortFunc(c.order, func(a, b *target) int { return strings.Compare(a.id, b.id) })
 	for _, t := range old {
-		for _, s := range t.subjects {
-			if s.target == t { // not taken over
-				c.drop(s)
-			}
+		c.dropTarget(t, now)
+	}
+	c.note(&c.untold, now)
+	signal(c.kick)
+}
+
+// dropTarget forgets what of a target its successor did not take over.
+func (c *Checker) dropTarget(t *target, now time.Duration) {
+	for _, s := range t.subjects {
+		if s.target == t {
+			c.drop(s)
 		}
 	}
-	select {
-	case c.kick <- struct{}{}:
-	default:
+	c.unqueue(&t.timer)
+	if made := c.targets[t.id]; made == nil || made.machine != t.machine {
+		c.fleet.Remove(t.machine, now)
 	}
 }
 
-// makeTarget makes the target of t, with the subjects of its predecessor that
-// are the same. nil: it has nothing to probe.
+// makeTarget makes the target of t, with what of its predecessor is the same.
+// nil: it has nothing to probe.
 func (c *Checker) makeTarget(t *Target, old *target, now time.Duration) *target {
 	check := t.Check.WithDefaults()
 	check.Status = slices.Clone(check.Status)
-	made := &target{id: t.ID, check: check, tested: check.tested(), rules: check.rules(c.cfg.MaxAge)}
+	made := &target{id: t.ID, check: check, tested: check.tested()}
+	made.timer = timer{target: made, index: -1}
+	dests := destinations(t)
+	if len(dests) == 0 {
+		return nil
+	}
 	if old != nil && old.tested != made.tested {
 		old = nil
 	}
-	for _, dest := range destinations(t) {
-		s := old.subject(dest)
-		if s != nil {
-			c.carry(s, made, now)
+	rules := check.rules(c.cfg.MaxAge)
+	nets := make([]string, len(dests))
+	keep := make([]int, len(dests)) // index among old's, -1: new
+	for i, dest := range dests {
+		nets[i] = networkOf(dest)
+		keep[i] = old.index(dest)
+	}
+	if old != nil {
+		made.machine, made.decision, made.detail = old.machine, old.decision, old.detail
+		c.fleet.Reshape(made.machine, rules, keep, nets, now)
+	} else {
+		made.machine = NewMachine(t.ID, rules, nets, now)
+	}
+	for i, dest := range dests {
+		if keep[i] >= 0 {
+			s := old.subjects[keep[i]]
+			c.carry(s, made, i, now)
+			made.subjects = append(made.subjects, s)
 		} else {
-			s = c.makeSubject(made, dest, now)
+			made.subjects = append(made.subjects, c.makeSubject(made, i, dest, now))
 		}
-		made.subjects = append(made.subjects, s)
 	}
-	if len(made.subjects) == 0 {
-		return nil
+	c.restore(made, old == nil, keep, time.Now(), now)
+	c.fleet.Add(made.machine, now)
+	if c.started {
+		c.schedule(made, now)
 	}
-	made.combine()
 	return made
 }
 
@@ -204,31 +275,24 @@ func destinations(t *Target) []destination {
 	return all
 }
 
-// subject gives the target's subject for dest, nil if there is none.
-func (t *target) subject(dest destination) *subject {
+// index gives where among the target's addresses dest is, -1 if nowhere.
+func (t *target) index(dest destination) int {
 	if t == nil {
-		return nil
+		return -1
 	}
-	for _, s := range t.subjects {
-		if s.dest == dest {
-			return s
-		}
-	}
-	return nil
+	return slices.IndexFunc(t.subjects, func(s *subject) bool { return s.dest == dest })
 }
 
-// combine sets the target's verdict from those of its addresses.
-func (t *target) combine() {
-	verdicts := make([]steering.Verdict, len(t.subjects))
-	for i, s := range t.subjects {
-		verdicts[i] = s.machine.Verdict()
+// proberFor makes the prober of a subject, or leaves the one that it has if
+// what is probed, and how, has not changed.
+func (c *Checker) proberFor(s *subject, check *Check) {
+	if s.prober == nil || !reflect.DeepEqual(s.prober.check, *check) {
+		s.prober = newProber(*check, s.dest, c.common)
 	}
-	t.verdict = combine(verdicts)
 }
 
-// Verdict gives the verdict of a target over all its addresses: down if one
-// is, else unknown if one is, and in doubt if one is. False: Update was given
-// no such target, or one without a check.
+// Verdict gives the verdict of a target over all its addresses. False: Update
+// was given no such target, or one without a check.
 func (c *Checker) Verdict(targetID string) (steering.Verdict, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -236,98 +300,5 @@ func (c *Checker) Verdict(targetID string) (steering.Verdict, bool) {
 	if t == nil {
 		return steering.Verdict{}, false
 	}
-	return t.verdict, true
-}
-
-// Status is what is known of one target.
-type Status struct {
-	Target    string // its id
-	Check     string // the name of its check
-	Kind      Kind
-	Verdict   steering.Verdict
-	Addresses []AddressStatus // as the target lists them
-}
-
-// AddressStatus is what is known of one address.
-type AddressStatus struct {
-	Address  string // or the host name that is probed
-	State    steering.State
-	Doubt    Doubt
-	Since    time.Time     // when State was reached, or the address came to be known
-	Decision string        // id of the verdict that State is of; empty if there has been none
-	Probe    time.Time     // when the last probe ended, that of an earlier run included; zero: never probed
-	OK       bool          // how it ended
-	Reason   string        // why
-	Latency  time.Duration // of the last probe of this run; 0: none yet
-	Good     int           // good probes in a row, in this run
-	Failed   int           // failed probes in a row, in this run
-}
-
-// Snapshot gives the status of all targets, by id.
-func (c *Checker) Snapshot() []Status {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	wall, now := time.Now(), c.now()
-	all := make([]Status, 0, len(c.order))
-	for _, t := range c.order {
-		status := Status{Target: t.id, Check: t.check.Name, Kind: t.check.Kind, Verdict: t.verdict}
-		for _, s := range t.subjects {
-			m := s.machine
-			address := AddressStatus{
-				Address: s.dest.name(), State: m.State, Doubt: m.Doubt, Since: wall.Add(m.Since - now).Round(0),
-				Decision: s.decision, OK: s.last.OK, Reason: s.last.Reason, Latency: s.last.Latency,
-				Good: m.Good, Failed: m.Failed,
-			}
-			if m.Probed || m.State != steering.Unknown {
-				address.Probe = wall.Add(m.Probe - now).Round(0)
-			}
-			status.Addresses = append(status.Addresses, address)
-		}
-		all = append(all, status)
-	}
-	return all
-}
-
-// Stats are the Checker's counts.
-type Stats struct {
-	Targets   int // checked targets
-	Addresses int // of these, each probed by itself
-	Running   int // probes under way
-	Waiting   int // probes that are due, but wait for one of ProbesMax to end
-
-	// Since New.
-
-	Probes     []KindStats // one for each kind
-	Discarded  uint64      // results that came after their target was removed
-	Verdicts   uint64      // changes of an address's state
-	Saves      uint64      // of the state file
-	SaveErrors uint64
-}
-
-// KindStats are the counts of the probes of one kind.
-type KindStats struct {
-	Kind         Kind
-	Good, Failed uint64
-}
-
-// Stats gives the counts.
-func (c *Checker) Stats() Stats {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	stats := c.stats
-	stats.Targets, stats.Running = len(c.order), c.running
-	for kind := int(HTTP); kind < kindEnd; kind++ {
-		counts := c.counts[kind]
-		counts.Kind = Kind(kind)
-		stats.Probes = append(stats.Probes, counts)
-	}
-	for _, t := range c.order {
-		stats.Addresses += len(t.subjects)
-	}
-	for _, s := range c.waiting {
-		if !s.removed {
-			stats.Waiting++
-		}
-	}
-	return stats
+	return t.machine.Verdict(), true
 }

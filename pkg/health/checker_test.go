@@ -262,11 +262,11 @@ func TestFailover(t *testing.T) {
 		}
 		status := c.Snapshot()[0]
 		address := status.Addresses[0]
-		if address.Decision == "" || !strings.HasSuffix(address.Decision, "-3") || address.Good < 2 || address.Failed != 0 ||
-			!address.Since.Equal(f.start.Add(changes[3].at)) || address.Reason != "status 200" || !address.OK {
-			t.Errorf("snapshot %+v", address)
+		if !strings.HasSuffix(status.Decision, "-3") || address.Good < 2 || address.Failed != 0 || status.Reason != health.Rise ||
+			!status.Since.Equal(f.start.Add(changes[3].at)) || address.Reason != "status 200" || !address.OK {
+			t.Errorf("snapshot %+v", status)
 		}
-		for _, word := range []string{"id=" + address.Decision, "target=web/t1", "address=10.0.0.1", "from=up", "to=down", `reason="connection refused"`, "level=WARN"} {
+		for _, word := range []string{"id=" + status.Decision, "target=web/t1", "from=up", "to=down", "reason=fall", `detail="10.0.0.1: connection refused"`, "level=WARN"} {
 			if !strings.Contains(logged.String(), word) {
 				t.Errorf("log lacks %q:\n%s", word, &logged)
 			}
@@ -282,14 +282,15 @@ func TestFailover(t *testing.T) {
 	})
 }
 
-// TestDoubtEndsBetweenProbes covers the tick: with rise 1 and a probe that
-// fails late, doubt ends an interval after the failure, not at the next probe.
+// TestDoubtEndsBetweenProbes covers the tick: doubt ends an interval after the
+// last failed probe, not at the next probe; and early probes: the one behind
+// the first failed one comes at once, the others a recheck apart.
 func TestDoubtEndsBetweenProbes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet()
 		check := webCheck()
-		check.Rise = 1
+		check.Rise = 2
 		var c *health.Checker
 		var doubts []time.Duration
 		inDoubt := true
@@ -303,16 +304,20 @@ func TestDoubtEndsBetweenProbes(t *testing.T) {
 		stop := run(t, c)
 		sleep(6 * time.Second) // two probes
 		f.set("10.0.0.1", true, time.Second)
-		sleep(5 * time.Second)
+		sleep(3 * time.Second)
 		f.set("10.0.0.1", false, 0)
 		sleep(10 * time.Second)
 		stop()
 		if len(doubts) != 3 {
 			t.Fatalf("doubts %v", doubts)
 		}
-		failed := f.starts["10.0.0.1"][2] + time.Second
-		if doubts[1] != failed || doubts[2] != failed+5*time.Second {
-			t.Errorf("doubts %v, the failed probe ended at %v", doubts, failed)
+		starts := f.starts["10.0.0.1"]
+		first, second := starts[2]+time.Second, starts[3]+time.Second
+		if starts[3] != first || starts[4] != second+time.Second || starts[5] != starts[4]+time.Second {
+			t.Errorf("starts %v", starts)
+		}
+		if doubts[1] != first || doubts[2] != second+5*time.Second {
+			t.Errorf("doubts %v, the failed probes ended at %v and %v", doubts, first, second)
 		}
 	})
 }
@@ -355,7 +360,7 @@ func TestProbesMax(t *testing.T) {
 			f.set(fmt.Sprintf("10.0.0.%d", i+1), false, time.Hour)
 		}
 		c := newChecker(t, f, health.Config{})
-		c.SetProbesMax(4)
+		c.SetSlots(4)
 		targets := makeTargets(25, webCheck())
 		c.Update(targets)
 		stop := run(t, c)
@@ -402,9 +407,9 @@ func TestReloads(t *testing.T) {
 		c.Update(targets)
 		stop := run(t, c)
 		sleep(2 * time.Second)
-		before := map[string]health.AddressStatus{}
+		before := map[string]health.Status{}
 		for _, status := range c.Snapshot() {
-			before[status.Target] = status.Addresses[0]
+			before[status.Target] = status
 		}
 		for reload := range 100 {
 			check := webCheck()
@@ -417,15 +422,15 @@ func TestReloads(t *testing.T) {
 			rand.Shuffle(len(next), func(i, j int) { next[i], next[j] = next[j], next[i] })
 			c.Update(next)
 			for _, target := range targets {
-				state := before[target.ID].State
+				state := before[target.ID].Verdict.State
 				wantVerdict(t, c, target.ID, state, false)
 			}
 			sleep(300 * time.Millisecond)
 		}
 		for _, status := range c.Snapshot() {
-			b, a := before[status.Target], status.Addresses[0]
-			if b.Address != "" && (a.State != b.State || a.Decision != b.Decision || !a.Since.Equal(b.Since)) {
-				t.Errorf("%s: %+v, before %+v", status.Target, a, b)
+			b, known := before[status.Target]
+			if known && (status.Verdict != b.Verdict || status.Decision != b.Decision || !status.Since.Equal(b.Since)) {
+				t.Errorf("%+v, before %+v", status, b)
 			}
 		}
 		stop()
@@ -672,8 +677,9 @@ func simulate(t *testing.T, seed uint64) {
 	f := newFleet()
 	c := newChecker(t, f, health.Config{})
 	check := webCheck()
+	check.Damping.Off = true // views have none
 	all := makeTargets(12, check)
-	rules := health.Rules{Fall: check.Fall, Rise: check.Rise, Interval: check.Interval, MaxAge: health.DefaultMaxAge}
+	rules := check.Rules()
 	since := map[string]int{} // by address: the probe that ended first under its present subject
 	paths := map[string]string{}
 	present := map[string]bool{}
@@ -720,7 +726,7 @@ func simulate(t *testing.T, seed uint64) {
 		}
 		for _, status := range c.Snapshot() {
 			address := status.Addresses[0]
-			slow := &twin{rules: rules, start: steering.Unknown, history: f.endsOf(address.Address, since[address.Address])}
+			slow := &twin{rules: rules, history: f.endsOf(address.Address, since[address.Address])}
 			if state, doubt := slow.look(f.now()); address.State != state || address.Doubt != doubt {
 				t.Fatalf("seed %d at %v: %+v, twin %v %v of %v", seed, f.now(), address, state, doubt, slow.history)
 			}

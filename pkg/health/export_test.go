@@ -3,10 +3,10 @@ package health
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"net/netip"
+	"strconv"
 	"time"
-
-	"geodns/pkg/steering"
 )
 
 // SetProbe replaces the probes of a Checker that has not been given targets yet.
@@ -14,8 +14,8 @@ func (c *Checker) SetProbe(probe func(ctx context.Context, name string, check Ch
 	c.probe = func(ctx context.Context, p *prober) Result { return probe(ctx, p.dest.name(), p.check) }
 }
 
-// SetProbesMax lowers the bound of probes under way.
-func (c *Checker) SetProbesMax(n int) { c.probesMax = n }
+// SetSlots lowers the bound of probes under way.
+func (c *Checker) SetSlots(n int) { c.slots = n }
 
 // Probe makes one probe of an address, or of a host name if addr is invalid.
 func Probe(ctx context.Context, check Check, addr netip.Addr, host string, dial DialFunc, roots *x509.CertPool) Result {
@@ -28,27 +28,86 @@ func SystemDial(allow func(netip.Addr) error) DialFunc { return systemDial(allow
 // Tested is the line that verdicts carry over by.
 func (c Check) Tested() string { return c.tested() }
 
-// Combine gives the verdict of a target.
-func Combine(verdicts []steering.Verdict) steering.Verdict { return combine(verdicts) }
+// Rules are the check's.
+func (c Check) Rules() Rules {
+	c = c.WithDefaults()
+	return c.rules(DefaultMaxAge)
+}
 
 // Fraction gives where in an interval an address is probed.
 func Fraction(target, address string, interval time.Duration) time.Duration {
-	c, err := New(Config{})
-	if err != nil {
-		return -1
-	}
-	check := (Check{Kind: TCP, Port: 1}).WithDefaults()
-	s := c.makeSubject(&checked{id: target, check: check}, destination{host: address}, 0)
-	return s.part(interval)
+	return newSubject(target, 0, destination{host: address}).part(interval)
 }
 
-// checked names the type beside the parameter target.
-type checked = target
+// View is what a test may see of a machine's view of an address.
+type View struct {
+	State   string
+	Doubt   Doubt
+	Failing bool
+	Failed  int
+	Penalty float64
+}
 
-// HeaderMax and FirstRound are limits that tests go to.
+// View gives the view of an address.
+func (m *Machine) View(address int, now time.Duration) View {
+	v := &m.views[address]
+	return View{v.state.String(), v.doubt(&m.rules, now), v.failing(), v.failed, m.rules.Damping.decayed(m.penalty, now-m.penaltyAt)}
+}
+
+// Doubt is the machine's.
+func (m *Machine) Doubt() Doubt { return m.doubt }
+
+// Hold is the machine's.
+func (m *Machine) Hold() Hold { return m.hold }
+
+// Down counts the votes for down that count, and those needed.
+func (m *Machine) Down() (down, need int) { return m.counted.down, m.counted.need }
+
+// Save gives what of a machine would be in the state file, read back.
+func Save(m *Machine, wall time.Time, now time.Duration) ([]byte, error) {
+	t := targetOf(m)
+	saved, ok := t.save(wall, now)
+	if !ok {
+		return nil, nil
+	}
+	return json.Marshal(saved)
+}
+
+// Restore gives a new machine what Save kept, as a later process would.
+func Restore(m *Machine, saved []byte, wall time.Time, now time.Duration) error {
+	if saved == nil {
+		return nil
+	}
+	var s savedTarget
+	if err := json.Unmarshal(saved, &s); err != nil {
+		return err
+	}
+	c := &Checker{cfg: Config{MaxAge: DefaultMaxAge}, restored: map[string]savedTarget{s.key(): s}}
+	keep := make([]int, len(m.views))
+	for i := range keep {
+		keep[i] = -1
+	}
+	c.restore(targetOf(m), true, keep, wall, now)
+	return nil
+}
+
+// targetOf wraps a machine whose addresses have the names of their numbers.
+func targetOf(m *Machine) *target {
+	t := &target{id: m.ID, machine: m}
+	for i := range m.views {
+		t.subjects = append(t.subjects, newSubject(m.ID, i, destination{host: strconv.Itoa(i)}))
+	}
+	return t
+}
+
+// Limits that tests go to.
 const (
-	HeaderMax  = headerMax
-	FirstRound = firstRound
-	SaveDelay  = saveDelay
-	SaveEvery  = saveEvery
+	HeaderMax    = headerMax
+	FirstRound   = firstRound
+	SaveDelay    = saveDelay
+	SaveEvery    = saveEvery
+	MassHold     = massHold
+	MassTargets  = massTargets
+	MassNetworks = massNetworks
+	WarmSteps    = warmSteps
 )

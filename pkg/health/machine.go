@@ -8,57 +8,22 @@ import (
 
 // The machine
 //
-// One Machine stands for one checked address. It is stepped from outside: by
-// each result of a probe, and by Tick when the time that Deadline names has
-// come. The same events at the same times give the same states.
+// One Machine stands for one checked target. It is stepped from outside: by
+// each probe of one of its addresses, by each vote that another vantage point
+// pushes, and by time when Deadline comes. The same events at the same times
+// give the same states. What it decides goes through four stages:
 //
-//	            first probe good                    fall failed in a row
-//	unknown ---------------------> up / degraded ------------------------> down
-//	   |                                ^                                   |
-//	   |                                +-----------------------------------+
-//	   +------- first probe failed ------------> down   rise good in a row
+//	probes of an address -> view       fall, rise, recheck, first probe decides
+//	views -> this node's vote          an address that is down makes the target down
+//	votes -> what they call for        N of those that are fresh; void ones do not count
+//	         -> verdict                held down while it dwells or is suppressed
 //
-// Doubt is beside the state. It begins
-//   - with a machine that has not been probed: a new one, and a restored one,
-//     whose verdict is another process's;
-//   - with a failed probe that contradicts the verdict. A failed probe of a
-//     target that is down confirms it, and is no reason for doubt;
-//   - with a verdict that no probe has confirmed for MaxAge.
+// and beside the verdict stand its doubt, which lowers the TTL of answers, and
+// admit, the part of its traffic that the target takes: less while it is slow,
+// and while it warms up after a recovery.
 //
-// It ends with a probe, with a verdict, or, after a failed probe, when rise
-// good probes in a row have come and an interval has passed since. That last
-// end may fall between two probes: hence Tick.
-//
-// What is decided from more than the results of one address has its place
-// here too: another kind of Event for what is observed, a field of Rules for
-// what is configured, and Step for what follows. How soon an address is
-// probed again is NextProbe, how much of its traffic a target takes is
-// Verdict's Admit; both are constant so far.
-
-// Rules are the thresholds that a machine is stepped by. They may change from
-// one step to the next.
-type Rules struct {
-	Fall     int           // failed probes in a row until down, 1 or more
-	Rise     int           // good probes in a row until up, 1 or more
-	Interval time.Duration // between two probes
-	MaxAge   time.Duration // how long a verdict stands unconfirmed
-}
-
-// EventKind says what an Event is.
-type EventKind uint8
-
-// The kinds of events.
-const (
-	Tick        EventKind = iota // time has passed
-	ProbeGood                    // a probe ended as the check wants it
-	ProbeFailed                  // a probe ended in any other way
-)
-
-// Event is what a machine is stepped by.
-type Event struct {
-	Kind    EventKind
-	Latency time.Duration // of a probe; carried for what decides by it
-}
+// Only going up is ever held back. A target that the votes call down is down
+// at once.
 
 // Doubt is why a verdict is in doubt.
 type Doubt uint8
@@ -67,8 +32,8 @@ type Doubt uint8
 const (
 	NoDoubt     Doubt = iota
 	NeverProbed       // not probed by this process
-	Contested         // a probe failed that contradicts the verdict
-	TooOld            // no probe ended for MaxAge
+	Contested         // a failed probe or vote contradicts the verdict, and more like it would change it
+	TooOld            // no probe ended and no vote came for MaxAge
 )
 
 // String gives the word used by the API and logs.
@@ -86,161 +51,468 @@ func (d Doubt) String() string {
 	return "doubt ?"
 }
 
-// Machine is the health of one checked address: a value, changed by Step
-// alone. Times are monotonic, counted from any fixed moment; they may be
-// negative for what was before it.
+// Hold is why a target is down although the votes call it up.
+type Hold uint8
+
+// The reasons to hold a target down.
+const (
+	NoHold     Hold = iota
+	Dwelling        // it has not been down for the check's dwell
+	Suppressed      // it flapped, and its penalty has not decayed
+)
+
+// String gives the word used by the API; "" for none.
+func (h Hold) String() string {
+	switch h {
+	case Dwelling:
+		return "dwelling"
+	case Suppressed:
+		return "suppressed"
+	case NoHold:
+	}
+	return ""
+}
+
+// Reason is what a verdict came of.
+type Reason uint8
+
+// The reasons of verdicts. They are labels of a metric: new ones go to the end.
+const (
+	NoReason   Reason = iota
+	FirstProbe        // nothing was known, and the first probe decides
+	Fall              // fall failed probes in a row
+	Rise              // rise good probes in a row
+	ByVotes           // the votes of several vantage points, one of which changed
+	Reused            // the penalty of a flapping target has decayed
+	Dwelt             // it was down for the check's dwell
+	Slow              // its latency is beyond what the check has for all of its traffic
+	Fast              // ... and is not any more
+	Renewed           // it has an address of which nothing is known
+	reasonsEnd        // one more than the last
+)
+
+// String gives the word used by metrics, logs and the API.
+func (r Reason) String() string {
+	words := [reasonsEnd]string{"", "first-probe", "fall", "rise", "votes", "reused", "dwelt", "slow", "fast", "renewed"}
+	if r < reasonsEnd {
+		return words[r]
+	}
+	return "reason ?"
+}
+
+// Machine is the health of one checked target, changed by its Fleet alone.
+// Times are monotonic, counted from any fixed moment; they may be negative for
+// what was before it.
 type Machine struct {
-	State steering.State
-	Doubt Doubt
-	Since time.Duration // when State was reached, or the machine made
+	ID string // of the target
 
-	Probed bool          // by this process
-	Probe  time.Duration // when the last probe ended; of another process if not Probed
-	Good   int           // good probes in a row
-	Failed int           // failed probes in a row
+	rules Rules
+	views []view
+	nets  []string // of each view: what fails together
+	votes []ballot // pushed, one of each PoP
 
-	contested   bool          // a failed probe contradicts State, and the doubt has not ended
-	contestedAt time.Duration // when the last such probe ended
+	state  steering.State
+	since  time.Duration  // when state was reached, or the machine made
+	called steering.State // what the votes called for last; Unknown: nothing yet
+	doubt  Doubt
+	hold   Hold
+	admit  uint16
+	ill    bool // some address fails or is down
+
+	slow       int // of slowSteps: how much of admit latency takes away
+	warm       bool
+	penalty    float64 // at penaltyAt
+	penaltyAt  time.Duration
+	suppressed bool
+	counted    tally // the votes when the machine was settled last
+	alone      bool  // this node's was the only one, then and before
+	wasFailing bool
+	reason     Reason // of state
+}
+
+// Verdict is what is decided of the target.
+func (m *Machine) Verdict() steering.Verdict {
+	return steering.Verdict{State: m.state, InDoubt: m.doubt != NoDoubt, Admit: m.admit}
 }
 
 // Change says what a step changed.
 type Change struct {
 	From, To           steering.State
 	FromDoubt, ToDoubt Doubt
+	FromAdmit, ToAdmit uint16
+	Reason             Reason
+	Onset              time.Duration // when the first of the failed probes, or the votes, behind a verdict down came
+	HasOnset           bool
 }
 
 // Verdict reports whether the state changed.
-func (c Change) Verdict() bool { return c.From != c.To }
+func (c *Change) Verdict() bool { return c.From != c.To }
 
-// Any reports whether the state changed, or whether there is doubt.
-func (c Change) Any() bool {
-	return c.Verdict() || (c.FromDoubt == NoDoubt) != (c.ToDoubt == NoDoubt)
+// Any reports whether anything changed that answers depend on.
+func (c *Change) Any() bool {
+	return c.Verdict() || c.FromAdmit != c.ToAdmit || (c.FromDoubt == NoDoubt) != (c.ToDoubt == NoDoubt)
 }
 
-// NewMachine is the machine of an address of which nothing is known.
-func NewMachine(now time.Duration) Machine {
-	return Machine{State: steering.Unknown, Doubt: NeverProbed, Since: now}
-}
-
-// RestoreMachine is the machine of an address with a verdict of another
-// process: state since then, last confirmed by a probe that ended at probe.
-func RestoreMachine(state steering.State, since, probe time.Duration) Machine {
-	return Machine{State: state, Doubt: NeverProbed, Since: since, Probe: probe}
-}
-
-// Step returns the machine after an event that was observed at now. Times
-// never go back from one step to the next.
-func (m Machine) Step(r Rules, e Event, now time.Duration) (Machine, Change) {
-	change := Change{From: m.State, FromDoubt: m.Doubt}
-	switch e.Kind {
-	case ProbeGood:
-		m = m.good(r, now)
-	case ProbeFailed:
-		m = m.fail(r, now)
-	case Tick:
-	}
-	if m.contested && m.Good >= r.Rise && now-m.contestedAt >= r.Interval {
-		m.contested = false
-	}
-	m.Doubt = m.doubt(r, now)
-	change.To, change.ToDoubt = m.State, m.Doubt
-	return m, change
-}
-
-// good is the step of a good probe, without its doubt.
-func (m Machine) good(r Rules, now time.Duration) Machine {
-	m.Probed, m.Probe = true, now
-	m.Good, m.Failed = m.Good+1, 0
-	if m.State == steering.Unknown || (m.State == steering.Down && m.Good >= r.Rise) {
-		m = m.decide(steering.Up, now)
+// NewMachine is the machine of a target of which nothing is known, with so
+// many addresses; nets names for each what is likely to fail together with it.
+func NewMachine(id string, r Rules, nets []string, now time.Duration) *Machine {
+	m := &Machine{
+		ID: id, rules: r, nets: nets, views: make([]view, len(nets)), state: steering.Unknown, since: now,
+		doubt: NeverProbed, admit: steering.AdmitAll,
 	}
 	return m
 }
 
-// fail is the step of a failed probe, without its doubt.
-func (m Machine) fail(r Rules, now time.Duration) Machine {
-	m.Probed, m.Probe = true, now
-	m.Good, m.Failed = 0, m.Failed+1
-	switch m.State {
-	case steering.Unknown:
-		m = m.decide(steering.Down, now)
-	case steering.Up, steering.Degraded:
-		if m.Failed >= r.Fall {
-			m = m.decide(steering.Down, now)
-			break
+// networkOf names what an address is likely to fail together with: its /24 or
+// /48. A host name is alone.
+func networkOf(dest destination) string {
+	if !dest.addr.IsValid() {
+		return dest.host
+	}
+	bits := 24
+	if dest.addr.Is6() {
+		bits = 48
+	}
+	prefix, err := dest.addr.WithZone("").Prefix(bits)
+	if err != nil {
+		return dest.name() // cannot be: both lengths fit
+	}
+	return prefix.String()
+}
+
+// settle decides anew from what is known at now, and says what changed.
+func (m *Machine) settle(s Standing, now time.Duration) Change {
+	change := Change{From: m.state, FromDoubt: m.doubt, FromAdmit: m.admit}
+	for i := range m.views {
+		m.views[i].settle(&m.rules, s, now)
+	}
+	m.slow = m.slowness()
+	before := m.counted.votes
+	m.counted = m.tally(s, now, false)
+	m.alone = before <= 1 && m.counted.votes <= 1 && m.counted.own
+	m.verdict(&m.counted, now)
+	m.admit = m.admitted(&m.counted, now)
+	m.doubt = m.doubted(s, now)
+	m.ill = m.isIll()
+	change.To, change.ToDoubt, change.ToAdmit = m.state, m.doubt, m.admit
+	if change.Verdict() {
+		change.Reason = m.reason
+		if m.state == steering.Down {
+			change.Onset, change.HasOnset = m.onset(now)
 		}
-		m.contested, m.contestedAt = true, now
-	case steering.Down: // confirmed
 	}
-	return m
+	return change
 }
 
-// decide is a verdict: it leaves no failed probe to contest it.
-func (m Machine) decide(state steering.State, now time.Duration) Machine {
-	m.State, m.Since = state, now
-	m.contested = false
-	return m
+// opinion is the state of all addresses together: one that is down makes the
+// target down, else one that is unknown makes it unknown.
+func (m *Machine) opinion() steering.State {
+	state := steering.Up
+	for i := range m.views {
+		switch m.views[i].state {
+		case steering.Down:
+			return steering.Down
+		case steering.Unknown:
+			state = steering.Unknown
+		default:
+		}
+	}
+	return state
 }
 
-// doubt gives the reason for doubt at now.
-func (m Machine) doubt(r Rules, now time.Duration) Doubt {
+// tally counts the votes that are fresh, this node's among them unless it has
+// none, or only failed probes that it does not believe. With worse, this
+// node's vote is taken as down.
+func (m *Machine) tally(s Standing, now time.Duration, worse bool) tally {
+	var room [VantagesMax + 1]float64
+	parts := room[:0]
+	for i := range m.votes {
+		if b := &m.votes[i]; b.fresh(&m.rules, now) {
+			part := float64(b.Admit) / steering.AdmitAll
+			if b.State == steering.Down {
+				part = callsDown
+			}
+			parts = append(parts, part)
+		}
+	}
+	own := m.opinion()
+	void := own == steering.Down && s.Doubt != Confident
+	last := m.lastProbe()
+	counts := own != steering.Unknown && !void && last != never && now-last < m.rules.MaxAge
 	switch {
-	case !m.Probed:
+	case worse, counts && own == steering.Down:
+		parts = append(parts, callsDown)
+	case counts:
+		parts = append(parts, 1-float64(m.slow)/slowSteps)
+	}
+	t := m.rules.Votes.count(parts)
+	t.own = counts
+	return t
+}
+
+// verdict takes the votes' call over, unless something holds the target down.
+func (m *Machine) verdict(t *tally, now time.Duration) {
+	called, any := t.state()
+	if !any {
+		// The last verdict stands, but for a target that has an address of
+		// which nothing is known: it may be anything but down.
+		if m.state != steering.Down && m.opinion() == steering.Unknown {
+			m.become(steering.Unknown, Renewed, now)
+		}
+		return
+	}
+	m.punish(called, now)
+	m.called = called
+	switch {
+	case called == steering.Down:
+		m.hold = NoHold
+		m.warm = false
+		if m.state != steering.Down {
+			m.become(steering.Down, m.why(Fall), now)
+		}
+	case m.state == steering.Down:
+		was := m.hold
+		if m.hold = m.held(now); m.hold != NoHold {
+			return
+		}
+		reason := m.why(Rise)
+		switch was {
+		case Suppressed:
+			reason = Reused
+		case Dwelling:
+			reason = Dwelt
+		case NoHold:
+		}
+		m.warm = m.rules.WarmUp > 0
+		m.become(m.wellState(t), reason, now)
+	default:
+		m.hold = NoHold
+		m.well(t, now)
+	}
+}
+
+// well is the part of verdict for a target that is not down and called up.
+func (m *Machine) well(t *tally, now time.Duration) {
+	to := m.wellState(t)
+	switch {
+	case m.state == steering.Unknown:
+		m.become(to, m.why(FirstProbe), now)
+	case m.state != to && to == steering.Degraded:
+		m.become(to, Slow, now)
+	case m.state != to:
+		m.become(to, Fast, now)
+	}
+}
+
+// wellState is up, or degraded where the votes would have it take less than all.
+func (m *Machine) wellState(t *tally) steering.State {
+	if t.admit < 1 {
+		return steering.Degraded
+	}
+	return steering.Up
+}
+
+// why gives the reason of a verdict that votes call for: of this node's own if
+// it is, and was, the only one.
+func (m *Machine) why(own Reason) Reason {
+	switch {
+	case !m.alone:
+		return ByVotes
+	case m.state == steering.Unknown:
+		return FirstProbe
+	}
+	return own
+}
+
+// become changes the state. How long a slow target is up is one time.
+func (m *Machine) become(state steering.State, reason Reason, now time.Duration) {
+	if m.state == state {
+		return
+	}
+	m.state, m.since, m.reason = state, now, reason
+}
+
+// punish adds to the penalty of a target that is called down after it was
+// called up, and ends a suppression whose penalty has decayed.
+func (m *Machine) punish(called steering.State, now time.Duration) {
+	d := &m.rules.Damping
+	if d.Off {
+		m.penalty, m.suppressed = 0, false
+		return
+	}
+	if called == steering.Down && m.called == steering.Up {
+		m.penalty = min(d.decayed(m.penalty, now-m.penaltyAt)+1, d.Ceiling)
+		m.penaltyAt = now
+		m.suppressed = m.suppressed || m.penalty >= d.Suppress
+	}
+	if m.suppressed && d.decayed(m.penalty, now-m.penaltyAt) < d.Reuse {
+		m.suppressed = false
+	}
+}
+
+// held says what holds a target down that the votes call up.
+func (m *Machine) held(now time.Duration) Hold {
+	switch {
+	case m.suppressed:
+		return Suppressed
+	case now-m.since < m.rules.Dwell:
+		return Dwelling
+	}
+	return NoHold
+}
+
+// slowness gives how many of slowSteps latency takes away from admit. It moves
+// only by three quarters of a step or more, so that it does not flutter.
+func (m *Machine) slowness() int {
+	exact := 0.0
+	for i := range m.views {
+		exact = max(exact, (1-m.rules.Latency.admit(m.views[i].latency))*slowSteps)
+	}
+	if diff := exact - float64(m.slow); diff < 0.75 && diff > -0.75 && exact > 0 {
+		return m.slow
+	}
+	return int(exact + 0.5)
+}
+
+// admitted gives admit: the part that the votes would have, and no more than
+// the warm-up has come to.
+func (m *Machine) admitted(t *tally, now time.Duration) uint16 {
+	part := 1.0
+	if t.votes > 0 && m.state != steering.Down {
+		part = t.admit
+	} else if m.state == steering.Degraded {
+		return m.admit // the last verdict stands
+	}
+	m.warm = m.warm && now-m.since < m.rules.WarmUp
+	if m.warm {
+		step := (now - m.since) * warmSteps / m.rules.WarmUp
+		part = min(part, float64(step+1)/warmSteps)
+	}
+	return uint16(part*steering.AdmitAll + 0.5)
+}
+
+// doubted gives the reason for doubt at now.
+func (m *Machine) doubted(s Standing, now time.Duration) Doubt {
+	votes := false
+	for i := range m.votes {
+		votes = votes || m.votes[i].fresh(&m.rules, now)
+	}
+	unprobed, contested := false, false
+	last := m.lastProbe()
+	for i := range m.views {
+		unprobed = unprobed || !m.views[i].probed
+		contested = contested || m.views[i].contested
+	}
+	if contested && m.state != steering.Down {
+		// As long as the others' votes outweigh this node's, its doubts change nothing.
+		if t := m.tally(s, now, true); t.down >= t.need {
+			return Contested
+		}
+	}
+	switch {
+	case votes:
+		return NoDoubt
+	case unprobed:
 		return NeverProbed
-	case m.contested:
-		return Contested
-	case now-m.Probe >= r.MaxAge:
+	case now-last >= m.rules.MaxAge:
 		return TooOld
 	}
 	return NoDoubt
 }
 
-// Deadline gives the time at which a Tick changes the machine if no probe ends
-// before, and false if none does.
-func (m Machine) Deadline(r Rules) (time.Duration, bool) {
-	switch {
-	case m.contested && m.Good >= r.Rise:
-		return m.contestedAt + r.Interval, true
-	case m.Doubt == NoDoubt:
-		return m.Probe + r.MaxAge, true
+// isIll reports whether some address fails or is down.
+func (m *Machine) isIll() bool {
+	for i := range m.views {
+		if v := &m.views[i]; v.state == steering.Down || v.failing() {
+			return true
+		}
+	}
+	return false
+}
+
+// failing reports whether some address fails that is not, or not yet, down,
+// and gives what fails together with it.
+func (m *Machine) failing() (networks []string, failing bool) {
+	for i := range m.views {
+		if m.views[i].failing() {
+			networks = append(networks, m.nets[i])
+		}
+	}
+	return networks, len(networks) > 0
+}
+
+// lastProbe gives when that address was probed last whose last probe by this
+// process is the oldest; never without one.
+func (m *Machine) lastProbe() time.Duration {
+	last := never
+	for i := range m.views {
+		if v := &m.views[i]; v.probed {
+			last = min(last, v.probe)
+		}
+	}
+	return last
+}
+
+// onset gives when what led to a verdict down began.
+func (m *Machine) onset(now time.Duration) (at time.Duration, ok bool) {
+	at = never
+	for i := range m.views {
+		if v := &m.views[i]; v.failed > 0 {
+			at = min(at, v.failedFrom)
+		}
+	}
+	if at != never {
+		return at, true
+	}
+	for i := range m.votes {
+		if b := &m.votes[i]; b.State == steering.Down && b.fresh(&m.rules, now) {
+			at = min(at, b.observed)
+		}
+	}
+	if at == never {
+		return 0, false
+	}
+	return at, true
+}
+
+// Deadline gives the next time at which the machine changes if nothing is
+// heard before, and false if there is none. Never before now.
+func (m *Machine) Deadline(now time.Duration) (time.Duration, bool) {
+	next := never
+	at := func(t time.Duration) {
+		if t > now {
+			next = min(next, t)
+		}
+	}
+	for i := range m.views {
+		if t, ok := m.views[i].doubtEnds(&m.rules); ok {
+			at(t)
+		}
+	}
+	for i := range m.votes {
+		at(m.votes[i].observed + m.rules.Votes.MaxAge)
+	}
+	if last := m.lastProbe(); last != never {
+		at(last + m.rules.MaxAge)
+	}
+	if t, ok := m.holdEnds(); ok {
+		at(t)
+	}
+	if m.warm {
+		step := (now - m.since) * warmSteps / m.rules.WarmUp
+		at(m.since + ((step+1)*m.rules.WarmUp+warmSteps-1)/warmSteps)
+	}
+	return next, next != never
+}
+
+// holdEnds gives when what holds the target down lets it go.
+func (m *Machine) holdEnds() (time.Duration, bool) {
+	switch m.hold {
+	case Suppressed:
+		return m.penaltyAt + m.rules.Damping.reuseAfter(m.penalty), true
+	case Dwelling:
+		return m.since + m.rules.Dwell, true
+	case NoHold:
 	}
 	return 0, false
-}
-
-// NextProbe gives the time from the start of a probe to the start of the next.
-func (m Machine) NextProbe(r Rules) time.Duration { return r.Interval }
-
-// Verdict is the machine's part of its target's verdict.
-func (m Machine) Verdict() steering.Verdict {
-	return steering.Verdict{State: m.State, InDoubt: m.Doubt != NoDoubt, Admit: steering.AdmitAll}
-}
-
-// combine gives the verdict of a target from those of its addresses, one or
-// more: up if all are; in doubt if any is.
-func combine(verdicts []steering.Verdict) steering.Verdict {
-	all := steering.Verdict{State: steering.Up, Admit: steering.AdmitAll}
-	for _, v := range verdicts {
-		if severity(v.State) > severity(all.State) {
-			all.State = v.State
-		}
-		all.InDoubt = all.InDoubt || v.InDoubt
-		all.Admit = min(all.Admit, v.Admit)
-	}
-	return all
-}
-
-// severity orders states by which of them decides for a target: one address
-// that is down makes it down, else one unknown makes it unknown, and so on.
-func severity(s steering.State) int {
-	switch s {
-	case steering.Up:
-		return 0
-	case steering.Degraded:
-		return 1
-	case steering.Unknown:
-		return 2
-	case steering.Down:
-		return 3
-	}
-	return 0
 }

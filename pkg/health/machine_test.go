@@ -1,14 +1,10 @@
 package health_test
 
 import (
-	"bufio"
-	"bytes"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
-	"strings"
+	"strconv"
 	"testing"
 	"time"
 
@@ -16,123 +12,30 @@ import (
 	"geodns/pkg/steering"
 )
 
-// update is asked for by hand; testing needs its flags registered before it parses them.
-var update = flag.Bool("update", false, "rewrite what stands behind -> in testdata")
-
-// TestVerdictFile runs the sequences of testdata/verdicts.txt.
-func TestVerdictFile(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join("testdata", "verdicts.txt")
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got bytes.Buffer
-	var rules health.Rules
-	var machine health.Machine
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	for number := 1; lines.Scan(); number++ {
-		line := lines.Text()
-		fields := strings.Fields(line)
-		switch {
-		case len(fields) == 0 || fields[0] == "#" || fields[0] == "==":
-		case fields[0] == "rules":
-			rules = parseRules(t, line)
-		case fields[0] == "start":
-			machine = parseStart(t, fields)
-		default:
-			var change health.Change
-			at := parseDuration(t, fields[0])
-			machine, change = machine.Step(rules, health.Event{Kind: parseEvent(t, fields[1])}, at)
-			line = fmt.Sprintf("%s %s -> %s", fields[0], fields[1], render(rules, machine, change))
-			if want := strings.TrimSpace(lines.Text()); line != want && !*update {
-				t.Errorf("%s:%d: got %q, want %q", path, number, line, want)
-			}
-		}
-		got.WriteString(line + "\n")
-	}
-	if *update {
-		if err := os.WriteFile(path, got.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// render is what stands behind "->".
-func render(r health.Rules, m health.Machine, c health.Change) string {
-	text := m.State.String()
-	if m.Doubt != health.NoDoubt {
-		text += ", in doubt: " + m.Doubt.String()
-	}
-	if c.Verdict() {
-		text += ", verdict"
-	}
-	if at, ok := m.Deadline(r); ok {
-		text += ", tick at " + at.String()
-	}
-	return text
-}
-
-func parseRules(t *testing.T, line string) (r health.Rules) {
-	t.Helper()
-	var interval, maxAge string
-	if _, err := fmt.Sscanf(line, "rules fall=%d rise=%d interval=%s max_age=%s", &r.Fall, &r.Rise, &interval, &maxAge); err != nil {
-		t.Fatalf("%q: %v", line, err)
-	}
-	r.Interval, r.MaxAge = parseDuration(t, interval), parseDuration(t, maxAge)
-	return r
-}
-
-func parseStart(t *testing.T, fields []string) health.Machine {
-	t.Helper()
-	if fields[1] == "unknown" {
-		return health.NewMachine(0)
-	}
-	for _, state := range []steering.State{steering.Up, steering.Degraded, steering.Down} {
-		if state.String() == fields[1] {
-			probe := parseDuration(t, fields[2])
-			return health.RestoreMachine(state, probe-time.Hour, probe)
-		}
-	}
-	t.Fatalf("no such start: %q", fields)
-	return health.Machine{}
-}
-
-func parseEvent(t *testing.T, word string) health.EventKind {
-	t.Helper()
-	kind, ok := map[string]health.EventKind{"good": health.ProbeGood, "failed": health.ProbeFailed, "tick": health.Tick}[word]
-	if !ok {
-		t.Fatalf("no such event: %q", word)
-	}
-	return kind
-}
-
-func parseDuration(t *testing.T, text string) time.Duration {
-	t.Helper()
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
-// twin is the machine as its definition reads, computed anew from the whole
-// history at each look: slow, with no counter and no flag.
-type twin struct {
-	rules   health.Rules
-	start   steering.State
-	history []ended
-}
-
 // ended is a probe that ended.
 type ended struct {
 	at time.Duration
 	ok bool
 }
 
+// plainRules are rules without damping, so that fall and rise alone decide.
+func plainRules(fall, rise int) health.Rules {
+	r := health.Check{Kind: health.TCP, Port: 1, Fall: fall, Rise: rise, Damping: health.Damping{Off: true}}.Rules()
+	r.MaxAge = time.Minute
+	return r
+}
+
+// twin is the machine of one address without votes, damping and self-doubt, as
+// its definition reads, computed anew from the whole history at each look:
+// slow, with no counter and no flag.
+type twin struct {
+	rules   health.Rules
+	history []ended
+}
+
 // look gives the state and the doubt at now.
 func (w *twin) look(now time.Duration) (steering.State, health.Doubt) {
-	state, verdictAt := w.start, -1
+	state, verdictAt := steering.Unknown, -1
 	for i, probe := range w.history {
 		next := state
 		switch {
@@ -140,9 +43,9 @@ func (w *twin) look(now time.Duration) (steering.State, health.Doubt) {
 			next = steering.Up
 		case state == steering.Unknown:
 			next = steering.Down
-		case state == steering.Down && allOf(w.history[:i+1], w.rules.Rise, true):
+		case state == steering.Down && allGood(w.history[:i+1], w.rules.Rise):
 			next = steering.Up
-		case state != steering.Down && allOf(w.history[:i+1], w.rules.Fall, false):
+		case state == steering.Up && w.row(verdictAt+1, i) >= w.rules.Fall:
 			next = steering.Down
 		}
 		if next != state {
@@ -152,17 +55,8 @@ func (w *twin) look(now time.Duration) (steering.State, health.Doubt) {
 	if len(w.history) == 0 {
 		return state, health.NeverProbed
 	}
-	if state != steering.Down {
-		for i := len(w.history) - 1; i > verdictAt; i-- {
-			if w.history[i].ok {
-				continue
-			}
-			behind := w.history[i+1:] // all good
-			if len(behind) < w.rules.Rise || now-w.history[i].at < w.rules.Interval {
-				return state, health.Contested
-			}
-			break
-		}
+	if state == steering.Up && w.doubted(verdictAt, now) {
+		return state, health.Contested
 	}
 	if now-w.history[len(w.history)-1].at >= w.rules.MaxAge {
 		return state, health.TooOld
@@ -170,26 +64,109 @@ func (w *twin) look(now time.Duration) (steering.State, health.Doubt) {
 	return state, health.NoDoubt
 }
 
-// allOf reports whether the last n probes, no fewer, all ended so.
-func allOf(history []ended, n int, ok bool) bool {
+// doubted reports whether a probe failed since the verdict and the doubt that
+// it made has not ended at any time up to now.
+func (w *twin) doubted(verdictAt int, now time.Duration) bool {
+	for i := len(w.history) - 1; i > verdictAt; i-- {
+		if w.history[i].ok {
+			continue
+		}
+		behind := w.history[i+1:] // all good
+		return len(behind) < w.rules.Rise || now-w.history[i].at < w.rules.Interval
+	}
+	return false
+}
+
+// row counts the failed probes in a row up to and with the i-th, back to from
+// at most, that end half a recheck apart: the first one, the first one that
+// ends so long after it, and so on.
+func (w *twin) row(from, i int) int {
+	first := i + 1
+	for first > from && !w.history[first-1].ok {
+		first--
+	}
+	n, last := 0, time.Duration(0)
+	for _, probe := range w.history[first : i+1] {
+		if n == 0 || probe.at-last >= w.rules.Recheck/2 {
+			n, last = n+1, probe.at
+		}
+	}
+	return n
+}
+
+// allGood reports whether the last n probes, no fewer, all were good.
+func allGood(history []ended, n int) bool {
 	if len(history) < n {
 		return false
 	}
 	for _, probe := range history[len(history)-n:] {
-		if probe.ok != ok {
+		if !probe.ok {
 			return false
 		}
 	}
 	return true
 }
 
+// proving reports whether the long versions of tests are asked for.
+func proving() bool { return os.Getenv("GEODNS_PROVE") != "" }
+
 // rounds is how often a random test is repeated: n times, or fifty times that
 // where a long proof is asked for.
 func rounds(n int) int {
-	if os.Getenv("GEODNS_PROVE") != "" {
+	if proving() {
 		return 50 * n
 	}
 	return n
+}
+
+// newSeed draws the seed of a random test, or takes the one that is asked for;
+// it is printed where the test fails, and with -v.
+func newSeed(t *testing.T) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	if text := os.Getenv("GEODNS_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("GEODNS_SEED: %v", err)
+		}
+	}
+	t.Logf("GEODNS_SEED=%d repeats this", seed)
+	return seed
+}
+
+// lone is a fleet of one machine with one address.
+type lone struct {
+	fleet   *health.Fleet
+	machine *health.Machine
+}
+
+// newLone makes one.
+func newLone(r health.Rules) *lone {
+	l := &lone{health.NewFleet(0), health.NewMachine("t", r, []string{"n"}, 0)}
+	l.fleet.Add(l.machine, 0)
+	l.fleet.Take()
+	return l
+}
+
+// probe hands in a probe and gives the changes.
+func (l *lone) probe(ok bool, at time.Duration) []health.Changed {
+	l.fleet.Probe(l.machine, 0, ok, time.Millisecond, at)
+	return l.fleet.Take()
+}
+
+// tick lets time pass and gives the changes.
+func (l *lone) tick(at time.Duration) []health.Changed {
+	l.fleet.Tick(l.machine, at)
+	return l.fleet.Take()
+}
+
+// compare checks the machine against its twin.
+func (l *lone) compare(slow *twin, now time.Duration) error {
+	state, doubt := slow.look(now)
+	if got := l.machine.Verdict(); got.State != state || l.machine.Doubt() != doubt {
+		return fmt.Errorf("at %v: %v %v, twin %v %v\nrules %+v\nhistory %v", now, got.State, l.machine.Doubt(), state, doubt, slow.rules, slow.history)
+	}
+	return nil
 }
 
 // TestTwin compares the machine with its twin over random histories, and
@@ -197,108 +174,73 @@ func rounds(n int) int {
 // changes something.
 func TestTwin(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	random := rand.New(rand.NewPCG(seed, 1))
+	random := rand.New(rand.NewPCG(newSeed(t), 1))
 	for range rounds(3000) {
-		rules := health.Rules{
-			Fall: 1 + random.IntN(4), Rise: 1 + random.IntN(4),
-			Interval: 5 * time.Second, MaxAge: time.Duration(10+random.IntN(30)) * time.Second,
-		}
-		start := steering.State(random.IntN(4))
-		machine := health.RestoreMachine(start, -time.Minute, -time.Second)
-		if start == steering.Unknown {
-			machine = health.NewMachine(0)
-		}
-		slow := &twin{rules: rules, start: start}
+		rules := plainRules(1+random.IntN(4), 1+random.IntN(4))
+		rules.MaxAge = time.Duration(10+random.IntN(30)) * time.Second
+		l, slow := newLone(rules), &twin{rules: rules}
 		good := random.Float64()
 		now := time.Duration(0)
-		for step := range 60 {
-			now += time.Duration(random.IntN(7)) * time.Second
+		for range 60 {
+			now += time.Duration(random.IntN(14)) * 500 * time.Millisecond
 			if random.IntN(20) == 0 {
 				now += rules.MaxAge
 			}
-			event := health.Event{Kind: health.Tick}
 			if random.IntN(4) > 0 {
 				ok := random.Float64() < good
 				slow.history = append(slow.history, ended{now, ok})
-				event.Kind = health.ProbeFailed
-				if ok {
-					event.Kind = health.ProbeGood
-				}
+				l.probe(ok, now)
+			} else {
+				l.tick(now)
 			}
-			before := machine
-			var change health.Change
-			machine, change = machine.Step(rules, event, now)
-			state, doubt := slow.look(now)
-			if machine.State != state || machine.Doubt != doubt {
-				t.Fatalf("seed %d, step %d at %v: %v %v, twin %v %v\nrules %+v\nstart %v, history %v",
-					seed, step, now, machine.State, machine.Doubt, state, doubt, rules, start, slow.history)
+			if err := l.compare(slow, now); err != nil {
+				t.Fatal(err)
 			}
-			if change != (health.Change{From: before.State, To: state, FromDoubt: before.Doubt, ToDoubt: doubt}) {
-				t.Fatalf("seed %d: change %+v from %+v to %+v", seed, change, before, machine)
-			}
-			checkDeadline(t, rules, machine, slow, now)
-			if t.Failed() {
-				t.Fatalf("seed %d, step %d at %v, rules %+v, history %v", seed, step, now, rules, slow.history)
+			if err := checkDeadline(l, slow, now); err != nil {
+				t.Fatalf("%v\nrules %+v\nhistory %v", err, rules, slow.history)
 			}
 		}
 	}
 }
 
-// checkDeadline compares the machine's deadline with what its twin sees to come.
-func checkDeadline(t *testing.T, r health.Rules, m health.Machine, slow *twin, now time.Duration) {
-	t.Helper()
+// checkDeadline compares the machine's deadlines with what its twin sees to come.
+func checkDeadline(l *lone, slow *twin, now time.Duration) error {
 	state, doubt := slow.look(now)
 	first := time.Duration(-1)
-	for at := now; at <= now+r.MaxAge+r.Interval; at += time.Second {
+	for at := now; at <= now+slow.rules.MaxAge+slow.rules.Interval; at += 500 * time.Millisecond {
 		if s, d := slow.look(at); s != state || d != doubt {
 			first = at
 			break
 		}
 	}
-	got, ok := m.Deadline(r)
-	if ok != (first >= 0) || (ok && got != first) {
-		t.Errorf("deadline %v %v, twin %v", got, ok, first)
-		return
+	got, ok := l.machine.Deadline(now)
+	switch {
+	case ok && got <= now:
+		return fmt.Errorf("deadline %v is not after %v", got, now)
+	case first >= 0 && (!ok || got > first):
+		return fmt.Errorf("deadline %v %v, twin %v", got, ok, first)
 	}
-	if !ok {
-		return
-	}
-	if got <= now {
-		t.Errorf("deadline %v is not after %v", got, now)
-	}
-	if _, change := m.Step(r, health.Event{}, got); change.FromDoubt == change.ToDoubt {
-		t.Errorf("a tick at the deadline %v changes nothing", got)
-	}
-	if same, change := m.Step(r, health.Event{}, got-1); same != m || change.Any() {
-		t.Errorf("a tick before the deadline %v changes %+v", got, change)
-	}
+	return nil
 }
 
 // TestExhaustive compares machine and twin over all histories of up to 12
-// probes, an interval apart.
+// probes, an interval apart and a third of a recheck apart.
 func TestExhaustive(t *testing.T) {
 	t.Parallel()
 	for fall := 1; fall <= 3; fall++ {
 		for rise := 1; rise <= 3; rise++ {
-			rules := health.Rules{Fall: fall, Rise: rise, Interval: 5 * time.Second, MaxAge: time.Minute}
-			for bits := range 1 << 12 {
-				machine := health.NewMachine(0)
-				slow := &twin{rules: rules}
-				for i := range 12 {
-					at := time.Duration(i) * rules.Interval
-					ok := bits>>i&1 == 1
-					kind := health.ProbeFailed
-					if ok {
-						kind = health.ProbeGood
+			rules := plainRules(fall, rise)
+			for _, gap := range []time.Duration{rules.Interval, rules.Recheck / 3} {
+				for bits := range 1 << 12 {
+					l, slow := newLone(rules), &twin{rules: rules}
+					for i := range 12 {
+						at := time.Duration(i) * gap
+						slow.history = append(slow.history, ended{at, bits>>i&1 == 1})
+						l.probe(bits>>i&1 == 1, at)
 					}
-					machine, _ = machine.Step(rules, health.Event{Kind: kind}, at)
-					slow.history = append(slow.history, ended{at, ok})
-				}
-				now := 11 * rules.Interval
-				if state, doubt := slow.look(now); machine.State != state || machine.Doubt != doubt {
-					t.Fatalf("fall %d, rise %d, history %v: %v %v, twin %v %v",
-						fall, rise, slow.history, machine.State, machine.Doubt, state, doubt)
+					if err := l.compare(slow, 11*gap); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
 		}
@@ -309,51 +251,82 @@ func TestExhaustive(t *testing.T) {
 // comes of the change alone, and the next probe is judged by the new ones.
 func TestRulesChange(t *testing.T) {
 	t.Parallel()
-	wide := health.Rules{Fall: 5, Rise: 5, Interval: 5 * time.Second, MaxAge: time.Minute}
-	tight := health.Rules{Fall: 2, Rise: 2, Interval: time.Second, MaxAge: time.Minute}
-	m := health.NewMachine(0)
-	for i, kind := range []health.EventKind{health.ProbeGood, health.ProbeFailed, health.ProbeFailed, health.ProbeFailed} {
-		m, _ = m.Step(wide, health.Event{Kind: kind}, time.Duration(i)*time.Second)
+	l := newLone(plainRules(5, 5))
+	for i, ok := range []bool{true, false, false, false} {
+		l.probe(ok, time.Duration(i)*time.Second)
 	}
-	m, change := m.Step(tight, health.Event{Kind: health.Tick}, 4*time.Second)
-	if change.Any() || m.State != steering.Up || m.Doubt != health.Contested {
-		t.Fatalf("the change alone: %+v, %+v", m, change)
+	l.fleet.Reshape(l.machine, plainRules(2, 2), []int{0}, []string{"n"}, 4*time.Second)
+	if changes := l.tick(4 * time.Second); len(changes) > 0 {
+		t.Fatalf("the change alone: %+v", changes)
 	}
-	if m, _ = m.Step(tight, health.Event{Kind: health.ProbeFailed}, 5*time.Second); m.State != steering.Down {
-		t.Fatalf("the next probe: %+v", m)
+	if l.probe(false, 5*time.Second); l.machine.Verdict().State != steering.Down {
+		t.Fatalf("the next probe: %+v", l.machine.Verdict())
 	}
 }
 
-// TestCombine covers a target of several addresses against the rule's words.
-func TestCombine(t *testing.T) {
+// TestAddresses covers a target of several addresses: it is down if one is,
+// else unknown if one is, and in doubt if one is.
+func TestAddresses(t *testing.T) {
 	t.Parallel()
-	states := []steering.State{steering.Unknown, steering.Up, steering.Degraded, steering.Down}
-	for _, a := range states {
-		for _, b := range states {
-			for doubts := range 4 {
-				got := health.Combine([]steering.Verdict{
-					{State: a, InDoubt: doubts&1 != 0, Admit: steering.AdmitAll},
-					{State: b, InDoubt: doubts&2 != 0, Admit: steering.AdmitAll},
-				})
-				if (got.State == steering.Up) != (a == steering.Up && b == steering.Up) {
-					t.Errorf("%v and %v are %v", a, b, got.State)
+	// Of each address: not probed, up, up and contested, down.
+	histories := [][]bool{{}, {true}, {true, false}, {false}}
+	states := []steering.State{steering.Unknown, steering.Up, steering.Up, steering.Down}
+	for a := range histories {
+		for b := range histories {
+			f := health.NewFleet(0)
+			m := health.NewMachine("t", plainRules(3, 4), []string{"n", "n"}, 0)
+			f.Add(m, 0)
+			for address, history := range [][]bool{histories[a], histories[b]} {
+				for i, ok := range history {
+					f.Probe(m, address, ok, time.Millisecond, time.Duration(i)*time.Second)
 				}
-				down := a == steering.Down || b == steering.Down
-				if (got.State == steering.Down) != down {
-					t.Errorf("%v and %v are %v", a, b, got.State)
-				}
-				unknown := a == steering.Unknown || b == steering.Unknown
-				if (got.State == steering.Unknown) != (unknown && !down) {
-					t.Errorf("%v and %v are %v", a, b, got.State)
-				}
-				if got.InDoubt != (doubts != 0) || got.Admit != steering.AdmitAll || got.Drained {
-					t.Errorf("doubts %b: %+v", doubts, got)
-				}
+			}
+			want := steering.Up
+			switch {
+			case states[a] == steering.Down || states[b] == steering.Down:
+				want = steering.Down
+			case states[a] == steering.Unknown || states[b] == steering.Unknown:
+				want = steering.Unknown
+			}
+			doubt := a == 0 || b == 0 || want != steering.Down && (a == 2 || b == 2)
+			if got := m.Verdict(); got.State != want || got.InDoubt != doubt || got.Admit != steering.AdmitAll {
+				t.Errorf("%v and %v: %+v, want %v, doubt %v", histories[a], histories[b], got, want, doubt)
 			}
 		}
 	}
-	one := steering.Verdict{State: steering.Degraded, Admit: 7}
-	if got := health.Combine([]steering.Verdict{one}); got != one {
-		t.Errorf("one address: %+v", got)
+}
+
+// TestToggles covers a target that toggles at every probe, whatever the
+// thresholds, with and without early probes: at most two changes of the answer
+// in ten minutes, doubt and admit among them, damping or not.
+func TestToggles(t *testing.T) {
+	t.Parallel()
+	for fall := 1; fall <= 5; fall++ {
+		for rise := 1; rise <= 5; rise++ {
+			for _, damped := range []bool{false, true} {
+				for _, gap := range []time.Duration{time.Second, 5 * time.Second, 7 * time.Second} {
+					rules := plainRules(fall, rise)
+					rules.Damping = health.Check{Kind: health.TCP, Damping: health.Damping{Off: !damped}}.WithDefaults().Damping
+					l := newLone(rules)
+					l.probe(true, 0)
+					var changes []time.Duration
+					for at := gap; at < time.Hour; at += gap {
+						for deadline, ok := l.machine.Deadline(at - gap); ok && deadline < at; deadline, ok = l.machine.Deadline(deadline) {
+							if len(l.tick(deadline)) > 0 {
+								changes = append(changes, deadline)
+							}
+						}
+						if len(l.probe(at/gap%2 == 0, at)) > 0 {
+							changes = append(changes, at)
+						}
+					}
+					for i := 2; i < len(changes); i++ {
+						if changes[i]-changes[i-2] < 10*time.Minute {
+							t.Fatalf("fall %d, rise %d, damped %v, every %v: changes at %v", fall, rise, damped, gap, changes)
+						}
+					}
+				}
+			}
+		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"geodns/internal/durable"
@@ -31,45 +30,61 @@ const (
 	clockSlack = time.Minute
 
 	// savedVersion is that of the file's content.
-	savedVersion = 1
+	savedVersion = 2
 )
 
 // savedFile is the content of the state file. Times in it are wall time, for
 // no other survives a restart; nothing else in the package depends on it.
 type savedFile struct {
-	Version  int            `json:"version"`
-	Verdicts []savedVerdict `json:"verdicts"`
+	Version int           `json:"version"`
+	Targets []savedTarget `json:"targets"`
 }
 
-// savedVerdict is the verdict of one address.
-type savedVerdict struct {
-	Target   string    `json:"target"`
-	Address  string    `json:"address"` // or host name
-	Check    string    `json:"check"`   // what was tested
-	State    string    `json:"state"`
-	Since    time.Time `json:"since"`
-	Probe    time.Time `json:"probe"` // when the last probe ended
-	Decision string    `json:"decision,omitempty"`
-	Reason   string    `json:"reason,omitempty"`
-	OK       bool      `json:"ok"`
+// savedTarget is the verdict of a target, with its damping.
+type savedTarget struct {
+	Target     string         `json:"target"`
+	Check      string         `json:"check"` // what was tested
+	State      string         `json:"state"`
+	Since      time.Time      `json:"since"`
+	Called     string         `json:"called,omitempty"` // what the votes called for last
+	Reason     string         `json:"reason,omitempty"`
+	Decision   string         `json:"decision,omitempty"`
+	Detail     string         `json:"detail,omitempty"`
+	Admit      uint16         `json:"admit"`
+	Penalty    float64        `json:"penalty,omitempty"` // decayed to the time of writing
+	Suppressed bool           `json:"suppressed,omitempty"`
+	Written    time.Time      `json:"written"`
+	Addresses  []savedAddress `json:"addresses"`
 }
 
-// verdictKey is what a verdict carries over by.
-type verdictKey struct{ target, address, check string }
+// savedAddress is the view of one address.
+type savedAddress struct {
+	Address string    `json:"address"` // or host name
+	State   string    `json:"state"`
+	Probe   time.Time `json:"probe"` // when the last probe ended
+	OK      bool      `json:"ok"`
+	Reason  string    `json:"reason,omitempty"`
+}
 
-// key gives the verdict's key.
-func (v *savedVerdict) key() verdictKey { return verdictKey{v.Target, v.Address, v.Check} }
+// key gives what a verdict carries over by.
+func (s *savedTarget) key() string { return s.Target + "\n" + s.Check }
 
-// fresh reports whether the verdict may still be used at wall.
-func (v *savedVerdict) fresh(wall time.Time, maxAge time.Duration) bool {
-	age := wall.Sub(v.Probe)
-	return age >= -clockSlack && age < maxAge
+// fresh reports whether the verdict may still be used at wall: some address
+// was probed within maxAge. A clock that was set makes any age possible, and
+// only those that make sense count.
+func (s *savedTarget) fresh(wall time.Time, maxAge time.Duration) bool {
+	for _, a := range s.Addresses {
+		if age := wall.Sub(a.Probe); age >= -clockSlack && age < maxAge {
+			return true
+		}
+	}
+	return false
 }
 
 // load reads the state file. Whatever is wrong with it costs no more than the
 // verdicts in it.
-func (c *Checker) load() map[verdictKey]savedVerdict {
-	restored := map[verdictKey]savedVerdict{}
+func (c *Checker) load() map[string]savedTarget {
+	restored := map[string]savedTarget{}
 	if c.cfg.StatePath == "" {
 		return restored
 	}
@@ -87,13 +102,13 @@ func (c *Checker) load() map[verdictKey]savedVerdict {
 		return restored
 	}
 	wall := time.Now()
-	for _, v := range file.Verdicts {
-		if v.fresh(wall, c.cfg.MaxAge) {
-			restored[v.key()] = v
+	for _, s := range file.Targets {
+		if s.fresh(wall, c.cfg.MaxAge) {
+			restored[s.key()] = s
 		}
 	}
 	c.cfg.Log.LogAttrs(context.Background(), slog.LevelInfo, "verdicts of the last run are restored",
-		slog.Int("fresh", len(restored)), slog.Int("too_old", len(file.Verdicts)-len(restored)))
+		slog.Int("fresh", len(restored)), slog.Int("too_old", len(file.Targets)-len(restored)))
 	return restored
 }
 
@@ -109,34 +124,106 @@ func decodeSaved(payload []byte) (savedFile, error) {
 	return file, nil
 }
 
-// restore gives a new subject the verdict that an earlier run had of it, once.
-func (c *Checker) restore(s *subject, now time.Duration) {
-	key := verdictKey{s.target.id, s.dest.name(), s.target.tested}
-	v, ok := c.restored[key]
+// restore gives a target what an earlier run knew of it: of its addresses that
+// this run knows nothing of, and, if the target is new to this run, the
+// verdict. keep says which addresses are not new; wall and now are the same
+// moment by two clocks.
+func (c *Checker) restore(t *target, whole bool, keep []int, wall time.Time, now time.Duration) {
+	key := (&savedTarget{Target: t.id, Check: t.tested}).key()
+	saved, ok := c.restored[key]
 	if !ok {
 		return
 	}
 	delete(c.restored, key)
-	wall := time.Now()
-	state, ok := verdictState(v.State)
-	if !ok || !v.fresh(wall, c.cfg.MaxAge) {
+	if !saved.fresh(wall, c.cfg.MaxAge) {
 		return
 	}
-	probe := min(now, now-wall.Sub(v.Probe))
-	since := min(probe, now-wall.Sub(v.Since))
-	s.machine = RestoreMachine(state, since, probe)
-	s.decision = v.Decision
-	s.last = Result{OK: v.OK, Reason: v.Reason}
+	if whole {
+		saved.restore(t.machine, wall, now)
+		t.decision, t.detail = saved.Decision, saved.Detail
+	}
+	for i, s := range t.subjects {
+		if keep[i] >= 0 {
+			continue
+		}
+		for _, a := range saved.Addresses {
+			state, ok := stateOf(a.State)
+			if a.Address == s.dest.name() && ok {
+				t.machine.views[i].state = state
+				t.machine.views[i].probe = min(now, now-wall.Sub(a.Probe))
+				s.last = Result{OK: a.OK, Reason: a.Reason}
+			}
+		}
+	}
 }
 
-// verdictState reads the word of a state that is a verdict.
-func verdictState(word string) (steering.State, bool) {
+// restore gives a machine the verdict of another process, in doubt until it is
+// probed, and its damping.
+func (s *savedTarget) restore(m *Machine, wall time.Time, now time.Duration) {
+	state, ok := stateOf(s.State)
+	if !ok {
+		return
+	}
+	m.state, m.since = state, min(now, now-wall.Sub(s.Since))
+	m.reason = reasonOf(s.Reason)
+	if state == steering.Degraded {
+		m.admit = s.Admit
+	}
+	if called, ok := stateOf(s.Called); ok {
+		m.called = called
+	}
+	if s.Penalty > 0 { // neither NaN nor less than none
+		m.penalty = min(m.rules.Damping.decayed(s.Penalty, wall.Sub(s.Written)), m.rules.Damping.Ceiling)
+		m.penaltyAt = now
+		m.suppressed = s.Suppressed
+	}
+}
+
+// save gives what of the target is to be kept; false: nothing is known of it.
+func (t *target) save(wall time.Time, now time.Duration) (savedTarget, bool) {
+	m := t.machine
+	if m.state == steering.Unknown {
+		return savedTarget{}, false
+	}
+	s := savedTarget{
+		Target: t.id, Check: t.tested, State: m.state.String(), Since: wall.Add(m.since - now).UTC(), Reason: m.reason.String(),
+		Decision: t.decision, Detail: t.detail, Admit: m.admit, Suppressed: m.suppressed, Written: wall.UTC(),
+		Penalty: m.rules.Damping.decayed(m.penalty, now-m.penaltyAt),
+	}
+	if m.called != steering.Unknown {
+		s.Called = m.called.String()
+	}
+	for i, subject := range t.subjects {
+		v := &m.views[i]
+		if v.state == steering.Unknown {
+			continue
+		}
+		s.Addresses = append(s.Addresses, savedAddress{
+			Address: subject.dest.name(), State: v.state.String(), Probe: wall.Add(v.probe - now).UTC(),
+			OK: subject.last.OK, Reason: subject.last.Reason,
+		})
+	}
+	return s, true
+}
+
+// stateOf reads the word of a state that is known.
+func stateOf(word string) (steering.State, bool) {
 	for _, state := range []steering.State{steering.Up, steering.Degraded, steering.Down} {
 		if word == state.String() {
 			return state, true
 		}
 	}
 	return steering.Unknown, false
+}
+
+// reasonOf reads the word of a reason.
+func reasonOf(word string) Reason {
+	for r := range reasonsEnd {
+		if r.String() == word {
+			return r
+		}
+	}
+	return NoReason
 }
 
 // saveLoop saves after changes and once in a while, until ctx is done.
@@ -180,47 +267,36 @@ func (c *Checker) save() error {
 	if c.cfg.StatePath == "" {
 		return nil
 	}
-	payload, err := json.Marshal(savedFile{Version: savedVersion, Verdicts: c.verdicts()})
+	payload, err := json.Marshal(savedFile{Version: savedVersion, Targets: c.verdicts()})
 	if err == nil {
 		err = durable.Write(c.cfg.StatePath, payload)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
-		c.stats.SaveErrors++
+		c.counts.SaveErrors++
 		return fmt.Errorf("saving verdicts: %w", err)
 	}
-	c.stats.Saves++
+	c.counts.Saves++
 	return nil
 }
 
-// verdicts copies what is to be saved: the verdicts of all subjects, and those
+// verdicts copies what is to be saved: the verdicts of all targets, and those
 // of the earlier run that no target has claimed yet, for a run that ends
 // before its first Update must not forget them.
-func (c *Checker) verdicts() []savedVerdict {
+func (c *Checker) verdicts() []savedTarget {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wall, now := time.Now(), c.now()
-	all := make([]savedVerdict, 0, len(c.order)+len(c.restored))
+	all := make([]savedTarget, 0, len(c.order)+len(c.restored))
 	for _, t := range c.order {
-		for _, s := range t.subjects {
-			m := s.machine
-			if m.State == steering.Unknown {
-				continue
-			}
-			all = append(all, savedVerdict{
-				Target: t.id, Address: s.dest.name(), Check: t.tested, State: m.State.String(),
-				Since: wall.Add(m.Since - now).UTC(), Probe: wall.Add(m.Probe - now).UTC(),
-				Decision: s.decision, Reason: s.last.Reason, OK: s.last.OK,
-			})
+		if s, ok := t.save(wall, now); ok {
+			all = append(all, s)
 		}
 	}
-	unclaimed := slices.SortedFunc(maps.Values(c.restored), func(a, b savedVerdict) int {
-		return strings.Compare(a.Target+" "+a.Address, b.Target+" "+b.Address)
-	})
-	for _, v := range unclaimed {
-		if v.fresh(wall, c.cfg.MaxAge) {
-			all = append(all, v)
+	for _, key := range slices.Sorted(maps.Keys(c.restored)) {
+		if s := c.restored[key]; s.fresh(wall, c.cfg.MaxAge) {
+			all = append(all, s)
 		}
 	}
 	return all

@@ -7,18 +7,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"math/bits"
 	"time"
-
-	"geodns/pkg/steering"
 )
 
 // The schedule
 //
 // One goroutine, that of Run, decides when each subject is probed, starts a
-// goroutine for each probe, and steps machines with the results. So machines
+// goroutine for each probe, and hands the results to the fleet. So machines
 // see their events in order, and OnChange is never called twice at once.
 //
 // Starts are spread by a hash of target and address, a number f in [0, 1)
@@ -31,31 +28,49 @@ import (
 //
 // So the first round ends in a second, no gap is longer than an interval, and
 // none is shorter than the first round. When the interval changes, the same
-// scaling keeps the spread.
+// scaling keeps the spread. What fails moves nothing of this: the regular
+// probes are as many whatever they find.
+//
+// Probes of an address in doubt that come early are beside the regular ones,
+// and bounded over all addresses by a bucket. When it is empty, an address in
+// doubt waits for its next regular probe, as it would have without them: that
+// is so only while very much fails at once.
 
 // never is later than any time.
 const never = time.Duration(math.MaxInt64)
 
-// subject is what is probed: one address, or the host name, of one target.
-// Its fields are guarded by Checker.mu; its prober is used by one probe at a time.
+const (
+	// earlyRateMin is how many early probes a second there may be in any case:
+	// enough for a hundred targets that die at once, and nothing to a machine.
+	earlyRateMin = 100.0
+
+	// earlyPart: of more regular probes than that many times earlyRateMin, early
+	// ones may be this part, so that a fleet that fails costs a tenth more.
+	earlyPart = 0.1
+)
+
+// subject is what is probed: one address, or the host name, of one target; or
+// a canary. Its fields are guarded by Checker.mu; its prober is used by one
+// probe at a time.
 type subject struct {
-	target  *target
+	target  *target // nil: a canary
+	number  int     // of the address in its target's machine, or of the canary
 	dest    destination
 	hash    uint64 // f, as a fraction of 2^64
 	prober  *prober
-	machine Machine
+	last    Result // of the last probe
+	history ring
 
-	last     Result // of the last probe
-	decision string // id of the last verdict
-
-	next    time.Duration // when the next probe starts
+	next    time.Duration // when the next regular probe starts
 	after   time.Duration // when the one behind it starts, if spreading asks for it; 0: an interval later
+	soon    time.Duration // when a probe starts early; never: none does
 	probing bool
-	stop    context.CancelFunc // of the probe under way
-	waits   bool               // due, but ProbesMax are under way
+	early   bool          // the probe under way came early
+	began   time.Duration // when it did
+	stop    context.CancelFunc
+	waits   bool // due, but all slots are taken
 	removed bool
-	index   int           // in the queue
-	wake    time.Duration // order of the queue
+	timer   timer
 }
 
 // finished is the end of a probe.
@@ -65,42 +80,57 @@ type finished struct {
 	stopped bool // by us before it ended: the result says nothing about the target
 }
 
-// decision is a verdict to be logged.
-type decision struct {
-	id, target, address string
-	change              Change
-	reason              string
-}
-
-// outcome is what a turn of the loop has to tell once the lock is free.
-type outcome struct {
-	changed   bool
-	decisions []decision
-}
-
-// makeSubject makes a subject with what an earlier run knew of it.
-func (c *Checker) makeSubject(t *target, dest destination, now time.Duration) *subject {
-	sum := sha256.Sum256([]byte(t.id + " " + dest.name()))
-	s := &subject{target: t, dest: dest, hash: binary.BigEndian.Uint64(sum[:]), index: -1}
-	s.prober = newProber(t.check, dest, c.common)
-	s.machine = NewMachine(now)
-	c.restore(s, now)
+// makeSubject makes the subject of a target's address.
+func (c *Checker) makeSubject(t *target, number int, dest destination, now time.Duration) *subject {
+	s := newSubject(t.id, number, dest)
+	s.target = t
+	c.proberFor(s, &t.check)
 	if c.started {
-		s.plan(now)
-		heap.Push(&c.queue, s)
+		s.plan(t.machine.rules.Interval, now)
+		heap.Push(&c.queue, &s.timer)
 	}
 	return s
 }
 
+// makeCanary makes the subject of a canary.
+func (c *Checker) makeCanary(number int, t *Target) (*subject, error) {
+	dests := destinations(t)
+	if len(dests) != 1 || t.Check == nil {
+		return nil, fmt.Errorf("canary %q: one address and a check are wanted", t.ID)
+	}
+	check := t.Check.WithDefaults()
+	if err := check.Validate(); err != nil {
+		return nil, fmt.Errorf("canary %q: %w", t.ID, err)
+	}
+	s := newSubject(t.ID, number, dests[0])
+	c.proberFor(s, &check)
+	return s, nil
+}
+
+// newSubject makes a subject without prober and plan.
+func newSubject(id string, number int, dest destination) *subject {
+	sum := sha256.Sum256([]byte(id + " " + dest.name()))
+	s := &subject{number: number, dest: dest, hash: binary.BigEndian.Uint64(sum[:]), soon: never}
+	s.timer = timer{subject: s, index: -1}
+	return s
+}
+
+// interval is the time between two regular probes.
+func (s *subject) interval() time.Duration {
+	if s.target == nil {
+		return s.prober.check.Interval
+	}
+	return s.target.machine.rules.Interval
+}
+
 // part gives f of d.
 func (s *subject) part(d time.Duration) time.Duration {
-	high, _ := bits.Mul64(s.hash, uint64(d))
-	return time.Duration(high)
+	high, _ := bits.Mul64(s.hash, uint64(d)) //nolint:gosec // no time here is negative
+	return time.Duration(high)               //nolint:gosec // less than d
 }
 
 // plan sets the times of the first two probes.
-func (s *subject) plan(now time.Duration) {
-	interval := s.target.rules.Interval
+func (s *subject) plan(interval, now time.Duration) {
 	window := min(interval, firstRound)
 	s.next = now + s.part(window)
 	s.after = now + window + s.part(interval)
@@ -108,20 +138,18 @@ func (s *subject) plan(now time.Duration) {
 }
 
 // carry moves a subject over to its target's successor.
-func (c *Checker) carry(s *subject, made *target, now time.Duration) {
-	before := s.target
-	s.target = made
-	if !s.prober.fits(made.check) {
-		s.prober = newProber(made.check, s.dest, c.common)
-	}
+func (c *Checker) carry(s *subject, made *target, number int, now time.Duration) {
+	before := s.target.check.rules(c.cfg.MaxAge).Interval
+	s.target, s.number = made, number
+	c.proberFor(s, &made.check)
 	if !c.started {
 		return
 	}
-	if to := made.rules.Interval; before.rules.Interval != to {
-		s.replan(now, before.rules.Interval, to)
+	if to := made.machine.rules.Interval; before != to {
+		s.replan(now, before, to)
 	}
 	s.setWake()
-	heap.Fix(&c.queue, s.index)
+	heap.Fix(&c.queue, s.timer.index)
 }
 
 // replan scales what is left of an interval when its length changes. Where the
@@ -146,20 +174,28 @@ func (c *Checker) drop(s *subject) {
 	if s.stop != nil {
 		s.stop()
 	}
-	if s.index >= 0 {
-		heap.Remove(&c.queue, s.index)
-	}
+	c.unqueue(&s.timer)
 }
 
 // setWake computes when the scheduler has to look at the subject again.
 func (s *subject) setWake() {
-	s.wake = never
-	if !s.probing && !s.waits {
-		s.wake = s.next
+	switch {
+	case s.waits, s.probing && !s.early: // looked at when it has its slot, or ends
+		s.timer.wake = never
+	case s.probing: // an early one stands in for a regular one that it overlaps
+		s.timer.wake = s.next
+	default:
+		s.timer.wake = min(s.next, s.soon)
 	}
-	if deadline, ok := s.machine.Deadline(s.target.rules); ok {
-		s.wake = min(s.wake, deadline)
+}
+
+// schedule sets when the scheduler has to look at a target again.
+func (c *Checker) schedule(t *target, now time.Duration) {
+	wake, ok := t.machine.Deadline(now)
+	if !ok {
+		wake = never
 	}
+	c.setTimer(&t.timer, wake)
 }
 
 // Run probes until ctx is done, stops all probes, saves the verdicts, and
@@ -175,6 +211,7 @@ func (c *Checker) Run(ctx context.Context) error {
 		c.saveLoop(ctx)
 	}()
 	c.loop(ctx)
+	close(c.ended)
 	c.probes.Wait() // their contexts are done, and there is room for all their results
 	c.mu.Lock()
 	c.running = 0
@@ -192,12 +229,16 @@ func (c *Checker) begin() bool {
 	}
 	c.started = true
 	now := c.now()
+	subjects := c.canaries
 	for _, t := range c.order {
-		for _, s := range t.subjects {
-			s.plan(now)
-			heap.Push(&c.queue, s)
-		}
+		c.schedule(t, now)
+		subjects = append(subjects[:len(subjects):len(subjects)], t.subjects...)
 	}
+	for _, s := range subjects {
+		s.plan(s.interval(), now)
+		heap.Push(&c.queue, &s.timer)
+	}
+	c.early.last, c.early.tokens = now, c.early.rate
 	return true
 }
 
@@ -210,18 +251,23 @@ func (c *Checker) loop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case f := <-c.results:
-			c.tell(c.finish(f))
+			out := c.finish(f)
+			c.tell(&out)
+		case r := <-c.votes:
+			out, answer := c.vote(&r)
+			c.tell(&out)
+			r.answer <- answer
 		case <-timer.C:
 		case <-c.kick:
 		}
 		out, wait := c.turn(ctx)
-		c.tell(out)
+		c.tell(&out)
 		timer.Reset(wait)
 	}
 }
 
-// finish steps a machine with the end of its probe, and with all others that
-// have come in the meantime, so that many verdicts are one change.
+// finish hands the end of a probe to the fleet, and of all others that have
+// come in the meantime, so that many verdicts are one change.
 func (c *Checker) finish(f finished) (out outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -230,58 +276,63 @@ func (c *Checker) finish(f finished) (out outcome) {
 	for range len(c.results) {
 		c.finishOne(<-c.results, now, &out)
 	}
+	c.note(&out, now)
 	return out
 }
 
-// finishOne steps one machine with the end of its probe.
+// finishOne takes in the end of one probe.
 func (c *Checker) finishOne(f finished, now time.Duration, out *outcome) {
 	c.running--
 	s := f.subject
 	if s.removed || f.stopped {
-		c.stats.Discarded++
+		c.counts.Discarded++
 		return
 	}
+	warned := s.last.Warning != ""
 	s.probing, s.stop, s.last = false, nil, f.result
-	event := Event{Kind: ProbeFailed, Latency: f.result.Latency}
-	if f.result.OK {
-		event.Kind = ProbeGood
-	}
-	if counts := &c.counts[int(s.target.check.Kind)%kindEnd]; f.result.OK {
-		counts.Good++
+	s.soon = never
+	if s.target == nil {
+		c.fleet.Canary(s.number, f.result.OK, s.began, now)
+		c.takeReview()
 	} else {
-		counts.Failed++
+		c.judge(s, now)
+		if w := f.result.Warning; w != "" && !warned {
+			out.warnings = append(out.warnings, warning{s.target.id, s.dest.name(), w})
+		}
 	}
-	c.step(s, event, now, out)
-	heap.Fix(&c.queue, s.index)
+	s.setWake()
+	heap.Fix(&c.queue, s.timer.index)
 }
 
-// step steps a subject's machine. The caller restores the order of the queue.
-func (c *Checker) step(s *subject, e Event, now time.Duration, out *outcome) {
-	machine, change := s.machine.Step(s.target.rules, e, now)
-	s.machine = machine
-	s.setWake()
-	if !change.Any() {
-		return
+// judge hands a probe of a target to the fleet, and plans what follows.
+func (c *Checker) judge(s *subject, now time.Duration) {
+	t, result := s.target, &s.last
+	c.counts.probe(&t.check, result)
+	c.fleet.Probe(t.machine, s.number, result.OK, result.Latency, now)
+	c.keep(s, result, now)
+	if after, early := c.fleet.Recheck(t.machine, s.number); early {
+		s.soon = now + after
 	}
-	out.changed = true
-	s.target.combine()
-	if !change.Verdict() {
-		return
+	c.takeReview()
+	c.schedule(t, now)
+}
+
+// takeReview sets when the fleet is to be reviewed.
+func (c *Checker) takeReview() {
+	wake, ok := c.fleet.Deadline()
+	if !ok {
+		wake = never
 	}
-	c.sequence++
-	c.stats.Verdicts++
-	s.decision = fmt.Sprintf("v-%s-%d", c.boot, c.sequence)
-	out.decisions = append(out.decisions, decision{
-		id: s.decision, target: s.target.id, address: s.dest.name(), change: change, reason: s.last.Reason,
-	})
+	c.setTimer(&c.review, wake)
 }
 
 // turn ticks machines, starts the probes that are due, and says how long to wait.
 func (c *Checker) turn(ctx context.Context) (out outcome, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	out, c.untold = c.untold, outcome{}
 	now := c.now()
-	for len(c.waiting) > 0 && c.running < c.probesMax {
+	for len(c.waiting) > 0 && c.running < c.slots {
 		s := c.waiting[0]
 		c.waiting = c.waiting[1:]
 		if s.removed {
@@ -289,43 +340,74 @@ func (c *Checker) turn(ctx context.Context) (out outcome, wait time.Duration) {
 		}
 		s.waits = false
 		c.start(ctx, s, now)
-		heap.Fix(&c.queue, s.index)
+		heap.Fix(&c.queue, s.timer.index)
 	}
 	for len(c.queue) > 0 && c.queue[0].wake <= now {
-		s := c.queue[0]
-		if deadline, ok := s.machine.Deadline(s.target.rules); ok && deadline <= now {
-			c.step(s, Event{Kind: Tick}, now, &out)
-		}
-		switch {
-		case s.probing || s.waits || s.next > now:
-		case c.running < c.probesMax:
-			c.start(ctx, s, now)
-		default:
-			s.waits = true
-			c.waiting = append(c.waiting, s)
-			s.setWake()
-		}
-		heap.Fix(&c.queue, s.index)
+		c.wake(ctx, c.queue[0], now)
 	}
+	c.note(&out, now)
 	if len(c.queue) == 0 {
 		return out, never
 	}
 	return out, c.queue[0].wake - now
 }
 
-// start begins the probe of a subject and sets the time of its next. The
-// caller restores the order of the queue.
-func (c *Checker) start(ctx context.Context, s *subject, now time.Duration) {
-	following := s.next + s.machine.NextProbe(s.target.rules)
+// wake looks at what a timer has come for.
+func (c *Checker) wake(ctx context.Context, t *timer, now time.Duration) {
+	switch {
+	case t.target != nil:
+		c.fleet.Tick(t.target.machine, now)
+		c.schedule(t.target, now)
+		return
+	case t.subject == nil:
+		c.fleet.Review(now)
+		c.takeReview()
+		for _, t := range c.order { // whatever was held may move now
+			c.schedule(t, now)
+		}
+		return
+	}
+	s := t.subject
+	switch {
+	case s.probing: // early
+		s.skip(now)
+	case s.next > now && !c.early.take(now):
+		s.soon = never
+		c.counts.RechecksDenied++
+	case c.running >= c.slots:
+		s.waits = true
+		c.waiting = append(c.waiting, s)
+	default:
+		c.start(ctx, s, now)
+	}
+	s.setWake()
+	heap.Fix(&c.queue, s.timer.index)
+}
+
+// skip sets the time of the next regular probe.
+func (s *subject) skip(now time.Duration) {
+	following := s.next + s.interval()
 	if s.after != 0 {
 		following, s.after = s.after, 0
 	}
 	if following <= now {
 		// Waited for longer than an interval: what was missed is not made up for.
-		following = now + s.machine.NextProbe(s.target.rules)
+		following = now + s.interval()
 	}
 	s.next = following
-	s.probing = true
+}
+
+// start begins the probe of a subject and sets the time of its next. The
+// caller restores the order of the queue.
+func (c *Checker) start(ctx context.Context, s *subject, now time.Duration) {
+	s.early = s.next > now
+	if s.early {
+		c.counts.Rechecks++
+	} else {
+		c.counts.Lateness.observe(now-s.next, "", time.Time{})
+		s.skip(now)
+	}
+	s.probing, s.began, s.soon = true, now, never
 	s.setWake()
 	c.running++
 	probeCtx, stop := context.WithCancel(ctx)
@@ -338,59 +420,87 @@ func (c *Checker) start(ctx context.Context, s *subject, now time.Duration) {
 	})
 }
 
-// tell passes on what a turn found, with no lock held: first to those who
-// answer by it, then to the log and the state file.
-func (c *Checker) tell(out outcome) {
-	if !out.changed {
-		return
+// bucket bounds early probes: so many a second, and as many at once.
+type bucket struct {
+	rate, tokens float64
+	last         time.Duration
+}
+
+// setRate makes the rate fit so many regular probes a second.
+func (b *bucket) setRate(regular float64) {
+	b.rate = max(earlyRateMin, earlyPart*regular)
+	b.tokens = min(b.tokens, b.rate)
+}
+
+// take takes a token if there is one.
+func (b *bucket) take(now time.Duration) bool {
+	b.tokens = min(b.rate, b.tokens+b.rate*(now-b.last).Seconds())
+	b.last = now
+	if b.tokens < 1 {
+		return false
 	}
-	if c.cfg.OnChange != nil {
-		c.cfg.OnChange()
-	}
-	for _, d := range out.decisions {
-		level := slog.LevelInfo
-		if d.change.To == steering.Down {
-			level = slog.LevelWarn
-		}
-		c.cfg.Log.LogAttrs(context.Background(), level, "verdict",
-			slog.String("id", d.id), slog.String("target", d.target), slog.String("address", d.address),
-			slog.String("from", d.change.From.String()), slog.String("to", d.change.To.String()),
-			slog.String("reason", d.reason))
-	}
-	select {
-	case c.changed <- struct{}{}:
+	b.tokens--
+	return true
+}
+
+// timer is a place in the queue: of a subject, of a target's machine, or, with
+// neither, of the fleet.
+type timer struct {
+	wake    time.Duration
+	subject *subject
+	target  *target
+	index   int // in the queue; -1: not there
+}
+
+// setTimer queues a timer, or takes it out for never.
+func (c *Checker) setTimer(t *timer, wake time.Duration) {
+	t.wake = wake
+	switch {
+	case !c.started || (wake == never && t.index < 0):
+	case wake == never:
+		heap.Remove(&c.queue, t.index)
+	case t.index < 0:
+		heap.Push(&c.queue, t)
 	default:
+		heap.Fix(&c.queue, t.index)
 	}
 }
 
-// queue is a heap of subjects by the time at which they are looked at.
-type queue []*subject
+// unqueue takes a timer out of the queue.
+func (c *Checker) unqueue(t *timer) {
+	if t.index >= 0 {
+		heap.Remove(&c.queue, t.index)
+	}
+}
 
-// Len is the number of subjects.
+// queue is a heap of timers.
+type queue []*timer
+
+// Len is the number of timers.
 func (q queue) Len() int { return len(q) }
 
 // Less puts the earlier one first.
 func (q queue) Less(i, j int) bool { return q[i].wake < q[j].wake }
 
-// Swap exchanges two subjects.
+// Swap exchanges two timers.
 func (q queue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
 	q[i].index, q[j].index = i, j
 }
 
-// Push appends a subject; for container/heap.
+// Push appends a timer; for container/heap.
 func (q *queue) Push(x any) {
-	s, _ := x.(*subject) // container/heap passes on what start, plan and carry gave it
-	s.index = len(*q)
-	*q = append(*q, s)
+	t, _ := x.(*timer) // nothing else is pushed
+	t.index = len(*q)
+	*q = append(*q, t)
 }
 
-// Pop removes the last subject; for container/heap.
+// Pop removes the last timer; for container/heap.
 func (q *queue) Pop() any {
 	last := len(*q) - 1
-	s := (*q)[last]
+	t := (*q)[last]
 	(*q)[last] = nil
 	*q = (*q)[:last]
-	s.index = -1
-	return s
+	t.index = -1
+	return t
 }

@@ -98,8 +98,8 @@ func (c *Check) validateDamping() error {
 func (c *Check) validateVotes() error {
 	v := c.Votes
 	switch {
-	case v.Need < 0 || v.Need > VotesMax:
-		return fmt.Errorf("votes: need %d is not within 0 and %d", v.Need, VotesMax)
+	case v.Need < 0 || v.Need > VantagesMax:
+		return fmt.Errorf("votes: need %d is not within 0 and %d", v.Need, VantagesMax)
 	case v.MaxAge < VoteAgeMin || v.MaxAge > VoteAgeMax:
 		return fmt.Errorf("votes: max_age %v is not within %v and %v", v.MaxAge, VoteAgeMin, VoteAgeMax)
 	}
