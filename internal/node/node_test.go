@@ -247,6 +247,21 @@ func TestFailover(t *testing.T) {
 	await("eu1 came back", "127.0.0.21", 60)
 }
 
+// TestTargetsOwnCheck: a target is probed where its own keys say, and the others where the pool's check does.
+func TestTargetsOwnCheck(t *testing.T) {
+	own, others := startBackends(t, "127.0.0.21")[0], startBackends(t, "127.0.0.22")[0]
+	others.stop() // nobody is at the port of the pool's check
+	text := strings.Replace(steered(others.addr.Port()), "values: [127.0.0.21]",
+		fmt.Sprintf("values: [127.0.0.21], check: {http: {port: %d}, timeout: 1s}", own.addr.Port()), 1)
+	n, _ := run(t, config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": text}))
+	for _, client := range []string{clientEU, clientUS} {
+		eventually(t, "the one that answers is used", func() bool {
+			m := ask(t, n, "www.example.com.", dns.TypeA, client)
+			return addrs(m) == "127.0.0.21" && m.Answer[0].Header().Ttl == 60
+		})
+	}
+}
+
 // TestAllDown shows the other two ways to answer when nothing is usable.
 func TestAllDown(t *testing.T) {
 	for way, want := range map[string]int{"servfail": dns.RcodeServerFailure, "serve-first": dns.RcodeSuccess} {

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"geodns/internal/source"
 	"geodns/pkg/health"
@@ -121,13 +122,15 @@ func (e *checkEntry) basis() source.Place {
 // says is what holds for a key, and who says so if it is not the entry itself.
 func (x judgment) says(key string, value any) string {
 	for _, l := range slices.Backward(x.entry.layers) {
-		if _, given := l.setting(key); !given {
-			continue
-		}
-		if l == x.entry {
+		_, given := l.setting(key)
+		switch _, off := l.setting(dampingOff); {
+		case given && l == x.entry:
 			return fmt.Sprint(value)
+		case given:
+			return fmt.Sprintf("%v (of %s)", value, l.what)
+		case off && strings.HasPrefix(key, "damping."):
+			return fmt.Sprintf("%v (the default)", value) // what stands below was wiped out
 		}
-		return fmt.Sprintf("%v (of %s)", value, l.what)
 	}
 	return fmt.Sprintf("%v (the default)", value)
 }

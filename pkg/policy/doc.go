@@ -7,9 +7,10 @@
 // and every list has a fixed order, so that the same files always give the same Document.
 //
 // Invariants: a Document exists only if no finding is an error; it is never changed after Load and may be read by any
-// number of goroutines; Pool.Fallback never runs in a circle; the last rule of a policy matches everyone; a Target's ID
-// is "pool/target" and unique. What depends on geo data (that every client's plan holds a target, say) is the compiler's
-// to check; here a fault is reported only where it is certain from the files alone.
+// number of goroutines; a Target's Check has the name and kind of its pool's; Pool.Fallback never runs in a circle; the
+// last rule of a policy matches everyone; a Target's ID is "pool/target" and unique. What depends on geo data (that every
+// client's plan holds a target, say) is the compiler's to check; here a fault is reported only where it is certain from the
+// files alone.
 //
 // Limits are the named constants in limits.go. Nothing here is on the answer path. Callers are internal/node, which loads
 // and publishes, and pkg/api, which shows.

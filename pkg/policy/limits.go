@@ -57,8 +57,6 @@ const (
 	pauseMax = 7 * 24 * time.Hour
 	// expiryWarningMax is a year: no certificate that the public trusts lives much longer.
 	expiryWarningMax = 366 * 24 * time.Hour
-	// votesMax is the most votes that can be wanted: more vantage points for one target do not tell more.
-	votesMax = 16
 	// samplesMax bounds min_samples.
 	samplesMax = 1_000_000
 	// factorMax bounds the weights of jitter and errors in a latency ranking.

@@ -36,10 +36,13 @@ func (r *layerReader) latencyKeys() []checkKey {
 // votesKeys are those of `votes`.
 func (r *layerReader) votesKeys() []checkKey {
 	return []checkKey{
-		plain(r, "need", r.upTo(votesMax), func(c *health.Check, n int) { c.Votes.Need = n }),
+		plain(r, "need", r.upTo(health.VantagesMax), func(c *health.Check, n int) { c.Votes.Need = n }),
 		plain(r, "max_age", r.span(health.VoteAgeMin, health.VoteAgeMax), func(c *health.Check, d time.Duration) { c.Votes.MaxAge = d }),
 	}
 }
+
+// dampingOff is the key of a setting that turns damping off, and forgets what layers below say of it.
+const dampingOff = "damping.off"
 
 // damping reads `damping`: a section, or off. A section turns on again what a lower layer turned off.
 func (r *layerReader) damping(v source.Value, path string) {
@@ -49,7 +52,7 @@ func (r *layerReader) damping(v source.Value, path string) {
 			r.errorf(v, "off is wanted here, or keys such as {half_life: 5m}, not %q", clip(word))
 			return
 		}
-		r.add(path, v.Place(), func(c *health.Check) { c.Damping = health.Damping{Off: true} })
+		r.add(dampingOff, v.Place(), func(c *health.Check) { c.Damping = health.Damping{Off: true} })
 		return
 	}
 	r.add(path, v.Place(), func(c *health.Check) { c.Damping.Off = false })
