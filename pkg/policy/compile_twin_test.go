@@ -63,9 +63,17 @@ type twinAnswer struct {
 // client is step 1: whom the answer is for, and whether it carries a scope.
 func (q *twinQuestion) client() (netip.Prefix, bool) {
 	if q.ecs.IsValid() && q.ecs.Bits() > 0 {
-		return q.ecs.Masked(), true
+		return twinUnmapped(q.ecs.Masked()), true
 	}
-	return netip.PrefixFrom(q.source, q.source.BitLen()), false
+	return twinUnmapped(netip.PrefixFrom(q.source, q.source.BitLen())), false
+}
+
+// twinUnmapped takes an IPv4-mapped IPv6 address for the IPv4 address that it holds.
+func twinUnmapped(p netip.Prefix) netip.Prefix {
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p
 }
 
 // twinBlockBits is where blocks end.
