@@ -31,8 +31,8 @@ race: ## the same under the race detector
 fuzz: ## every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME) $(PKG)
 
-sim: ## the random schedules and twins alone, seeds printed
-	$(GO) test -count=1 -v -run 'Sim|Random|Twin|Schedule' $(PKG)
+sim: ## the scenarios, random schedules and twins alone, seeds printed
+	$(GO) test -count=1 -v -run 'Sim|Scenario|Random|Twin|Schedule' $(PKG)
 
 bench: ## every benchmark for BENCHTIME
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 30m $(PKG)
