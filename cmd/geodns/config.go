@@ -82,6 +82,14 @@ func settings() []setting {
 		},
 		{key: "api::listen", env: "GEODNS_API_LISTEN", flag: "api-listen", value: "127.0.0.1:8053", usage: "loopback address of the HTTP API, or none"},
 		{key: "health::allow", env: "GEODNS_HEALTH_ALLOW", flag: "health-allow", value: []string{}, usage: "loopback prefixes that may be probed"},
+		{
+			key: "health::canaries", env: "GEODNS_HEALTH_CANARIES", flag: "health-canaries", value: []string{},
+			usage: "what is probed to tell this node's own trouble from that of targets, such as tcp://192.0.2.1:443",
+		},
+		{
+			key: "auth::tokens", env: "GEODNS_AUTH_TOKENS", flag: "auth-tokens", value: "",
+			usage: "file of the API's tokens (none: who reaches its address needs no token)",
+		},
 		{key: "cookies::enabled", env: "GEODNS_COOKIES_ENABLED", flag: "cookies-enabled", value: true, usage: "speak DNS cookies"},
 		{
 			key: "cookies::secret_file", env: "GEODNS_COOKIES_SECRET_FILE", flag: "cookies-secret-file", value: "",
@@ -119,8 +127,12 @@ type fileConfig struct {
 	API struct {
 		Listen string `mapstructure:"listen"`
 	} `mapstructure:"api"`
+	Auth struct {
+		Tokens string `mapstructure:"tokens"`
+	} `mapstructure:"auth"`
 	Health struct {
-		Allow []string `mapstructure:"allow"`
+		Allow    []string `mapstructure:"allow"`
+		Canaries []string `mapstructure:"canaries"`
 	} `mapstructure:"health"`
 	UDPPayload int `mapstructure:"udp_payload"`
 	Cookies    struct {

@@ -11,6 +11,7 @@ import (
 	"geodns/internal/node"
 	"geodns/internal/source"
 	"geodns/pkg/dnswire"
+	"geodns/pkg/health"
 	"geodns/pkg/server"
 )
 
@@ -50,11 +51,15 @@ func (r *resolver) resolve(raw *fileConfig) node.Config {
 	cfg.Geo.MaxMoved = raw.Geo.MaxMoved
 	if raw.API.Listen != none {
 		if at, ok := r.addrPort("api::listen", raw.API.Listen); ok {
-			r.check("api::listen", at.Addr().IsLoopback(), "%s is not a loopback address; the API has no authentication yet and stays on loopback", at)
+			r.check("api::listen", at.Addr().IsLoopback(), "%s is not a loopback address; the API speaks no TLS yet and stays on loopback", at)
 			cfg.API = at
 		}
 	}
+	if raw.Auth.Tokens != "" || r.given("auth::tokens") {
+		cfg.AuthTokens = r.path("auth::tokens", raw.Auth.Tokens)
+	}
 	cfg.HealthAllow = r.prefixes("health::allow", raw.Health.Allow)
+	cfg.HealthCanaries = r.canaries("health::canaries", raw.Health.Canaries, &cfg)
 	cfg.Cookies = r.cookies(raw)
 	cfg.ECSOff = r.zoneNames("ecs::off", raw.ECS.Off)
 	if r.given("explain::allow") {
@@ -74,6 +79,29 @@ func (r *resolver) cookies(raw *fileConfig) node.Cookies {
 		}
 	}
 	return c
+}
+
+// canaries reads what is probed to tell the node's own trouble. Each must be an address that may be probed at all: one that is
+// refused at each probe would have the checker doubt itself for ever.
+func (r *resolver) canaries(key string, list []string, cfg *node.Config) []health.Target {
+	r.check(key, len(list) <= health.CanariesMax, "at most %d canaries, not %d", health.CanariesMax, len(list))
+	onLoopback := !slices.ContainsFunc(cfg.Listen, func(a netip.AddrPort) bool { return !a.Addr().IsLoopback() })
+	var out []health.Target
+	for i, text := range list {
+		at := itemKey(key, i)
+		canary, err := health.ParseCanary(text)
+		if err != nil {
+			r.check(at, false, "%v", err)
+			continue
+		}
+		r.check(at, !slices.Contains(list[:i], text), "%s stands twice", text)
+		for _, addr := range canary.Addrs {
+			err := health.Allowed(addr, onLoopback, cfg.HealthAllow)
+			r.check(at, err == nil, "canary %s: %v", text, err)
+		}
+		out = append(out, canary)
+	}
+	return out
 }
 
 // given says whether a setting stands anywhere, rather than being its default.

@@ -83,7 +83,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newServe(), newCheck(), newExplain(), newStatus(), newReload(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newExplain(), newStatus(), newReload(), newChecks(), newToken(), newVersion())
 	return root
 }
 

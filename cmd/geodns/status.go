@@ -66,6 +66,7 @@ func (d *statusDocument) write(w io.Writer, now time.Time) error {
 		fmt.Fprintf(table, "geo\t%s\n", databaseLine(&db))
 	}
 	fmt.Fprintf(table, "cookies\t%s\n", cookiesLine(&s.Cookies))
+	fmt.Fprintf(table, "tokens\t%s\n", tokensLine(&s.Auth))
 	if len(d.Targets) > 0 {
 		fmt.Fprintln(table, "\nTARGET\tSTATE\tADDRESS\tSINCE\tPROBED\tWHAT THE LAST PROBE SAW")
 	}
@@ -161,6 +162,21 @@ func cookiesLine(c *api.Cookies) string {
 	}
 	if c.Refused != "" {
 		line += "; THE FILE IS REFUSED: " + c.Refused
+	}
+	return line
+}
+
+// tokensLine says who may use the API.
+func tokensLine(a *api.Auth) string {
+	if a.File == "" {
+		return "none; whoever reaches the API's address may use it"
+	}
+	line := fmt.Sprintf("%d of %s", a.Tokens, a.File)
+	if a.Expired > 0 {
+		line += fmt.Sprintf(", %d expired", a.Expired)
+	}
+	if a.Refused != "" {
+		line += "; THE FILE IS REFUSED: " + a.Refused
 	}
 	return line
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"geodns/internal/source"
+	"geodns/pkg/api"
 	"geodns/pkg/dnswire"
 	"geodns/pkg/policy"
 	"geodns/pkg/server"
@@ -148,3 +149,19 @@ func (n *Node) HoldStatus() func() {
 	n.mu.Lock()
 	return n.mu.Unlock
 }
+
+// TokenStore holds the API's tokens.
+type TokenStore = tokenStore
+
+// NewTokenStore reads the file of tokens that is configured.
+func NewTokenStore(cfg *Config) (*TokenStore, bool, source.Findings) {
+	var findings source.Findings
+	s, ok := newTokenStore(cfg, cfg.logger(), &findings)
+	return s, ok, findings
+}
+
+// Accept says whether a token is accepted.
+func (s *tokenStore) Accept(token string) bool { return s.accept(token) }
+
+// Document tells of the tokens.
+func (s *tokenStore) Document() api.Auth { return s.document() }

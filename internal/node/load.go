@@ -24,11 +24,14 @@ type Config struct {
 	State       string           // folder of what is kept over a restart; "": nothing is
 	Geo         geo.Config
 	API         netip.AddrPort // zero: no API
+	AuthTokens  string         // file of the API's tokens; "": it needs none
 	HealthAllow []netip.Prefix // loopback and link-local targets that may be used all the same
-	UDPPayload  int            // octets of the largest answer over UDP; 0: the server's default
-	Cookies     Cookies
-	ECSOff      []ZoneName // zones that ignore ECS
-	MaxScopes   int        // the most scopes that a policy may publish; 0: any number
+	// HealthCanaries are probed to tell the node's own trouble from that of the targets. Each has its check.
+	HealthCanaries []health.Target
+	UDPPayload     int // octets of the largest answer over UDP; 0: the server's default
+	Cookies        Cookies
+	ECSOff         []ZoneName // zones that ignore ECS
+	MaxScopes      int        // the most scopes that a policy may publish; 0: any number
 	// ExplainAllow may ask explain.geodns and the like of class CH. nil: loopback while every listener is there, else nobody.
 	ExplainAllow []netip.Prefix
 	Version      string       // what version.server and version.bind say; "": they are refused
@@ -194,6 +197,9 @@ func (c *Config) checkZoneNames(zones *zone.Set, fs *source.Findings) {
 func Check(cfg Config) source.Findings {
 	_, fs := load(&cfg, nil)
 	cfg.readSecrets(&fs)
+	if cfg.AuthTokens != "" {
+		cfg.readTokens(&fs)
+	}
 	return sorted(fs)
 }
 

@@ -42,6 +42,8 @@ type Node struct {
 	started time.Time
 	watch   *watcher // nil: files are not watched
 	own     *keeper  // of the cookie secret that the node makes itself; nil: it makes none
+	events  *api.Events
+	tokens  *tokenStore // of the API; nil: it needs none
 
 	// Of questions about the node itself.
 	served atomic.Pointer[served] // written before the World of its load is published
@@ -75,15 +77,20 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.logger(), started: time.Now(), verdicts: make(chan struct{}, 1), built: make(chan built),
 		requests: make(chan loadRequest), touched: make(chan struct{}, 1), stopped: make(chan struct{}), asking: make(chan struct{}, chaosAtOnce),
+		events: api.NewEvents(),
 	}
 	first := built{began: time.Now()}
 	first.reading = loadStable(&cfg, nil)
 	n.read = first.print
-	if first.loaded == nil || cfg.Cookies.refused(first.secrets) {
-		return nil, &LoadError{first.findings}
+	var ofTokens source.Findings // no load's: they are read again by themselves
+	var usable bool
+	n.tokens, usable = newTokenStore(&n.cfg, n.log, &ofTokens)
+	if first.loaded == nil || cfg.Cookies.refused(first.secrets) || !usable {
+		return nil, &LoadError{sorted(append(first.findings, ofTokens...))}
 	}
 	n.logged = slices.Clone(first.findings)
 	n.logFindings(first.findings)
+	n.logFindings(ofTokens)
 	if err := makeState(cfg.State); err != nil {
 		return nil, err
 	}
@@ -136,14 +143,8 @@ func (c *Config) stateFile(name string) string {
 
 // checkHealth makes the checker of the targets' health.
 func (n *Node) checkHealth() error {
-	loopback := n.cfg.onLoopback()
 	var err error
-	n.health, err = health.New(health.Config{
-		StatePath: n.cfg.stateFile("verdicts"), Log: n.log, OnChange: n.verdictsChanged,
-		Allow: func(a netip.Addr) error { return health.Allowed(a, loopback, n.cfg.HealthAllow) },
-		Own:   health.OwnListeners(n.cfg.Listen),
-	})
-	if err != nil {
+	if n.health, err = health.New(n.healthConfig()); err != nil {
 		return fmt.Errorf("health checks: %w", err)
 	}
 	return nil
@@ -192,12 +193,16 @@ func (n *Node) listenAPI() error {
 	if !n.cfg.API.IsValid() {
 		return nil
 	}
-	var err error
-	n.api, err = api.New(api.Config{
+	cfg := api.Config{
 		Listen: n.cfg.API, Version: n.cfg.Build, Log: n.log,
-		Status: n.status, Targets: n.targets, Ready: n.ready, Explain: n.explain, Reload: n.Reload,
+		Status: n.status, Targets: n.targets, Ready: n.ready, Explain: n.explain, Reload: n.Reload, Health: n.apiHealth(),
 		Metrics: api.Metrics{Health: n.health.Stats, Loads: n.loadCounts, Server: n.server.Stats},
-	})
+	}
+	if n.tokens != nil {
+		cfg.AcceptToken = n.tokens.accept
+	}
+	var err error
+	n.api, err = api.New(cfg)
 	return err
 }
 

@@ -21,7 +21,7 @@ const (
 	ConnectionsMax = 256
 	// headerBytesMax bounds a request's headers; a bearer token is the longest that we expect.
 	headerBytesMax = 16 << 10
-	// bodyBytesMax bounds a request's body. No operation takes one yet.
+	// bodyBytesMax bounds a request's body; a vote is some hundred bytes.
 	bodyBytesMax = 64 << 10
 	// headerTimeout and requestTimeout bound how long a slow client may take to send a request.
 	headerTimeout  = 5 * time.Second
@@ -37,8 +37,8 @@ const (
 	closeTimeout = 2 * time.Second
 )
 
-// Config says where to listen and whom to ask. It is not changed after New. All funcs are needed, must be safe for concurrent
-// use, and return values that the caller may keep.
+// Config says where to listen and whom to ask. It is not changed after New. All funcs but AcceptToken are needed; they must be
+// safe for concurrent use and return values that the caller may keep.
 type Config struct {
 	// Listen is a loopback address; port 0 takes a free one.
 	Listen netip.AddrPort
@@ -54,9 +54,13 @@ type Config struct {
 	Ready func() error
 	// Explain decides a question as serving would, now. Its errors are the asker's: a name that is not steered, a bad type.
 	Explain func(context.Context, policy.Question) (*policy.Explanation, error)
+	// AcceptToken says whether a request may be done by who sent this token. nil: no token is needed.
+	AcceptToken func(token string) bool
 	// Reload begins a load and waits for it. A refused load is no error: its Load says so. An error means that none was tried
 	// or that ctx ended first.
 	Reload func(context.Context) (Load, error)
+	// Health is the checker.
+	Health Health
 	// Metrics says where the counters are.
 	Metrics Metrics
 }
@@ -65,13 +69,14 @@ type Config struct {
 type Server struct {
 	listener net.Listener
 	http     *http.Server
+	events   *Events
 	log      *slog.Logger
 }
 
 // New checks cfg and binds its address. It starts nothing: Run does. A Server that is not run must be closed.
 func New(cfg Config) (*Server, error) {
 	if !cfg.Listen.Addr().IsLoopback() {
-		return nil, fmt.Errorf("api.listen: %s is not a loopback address; the API has no authentication yet and stays on loopback", cfg.Listen)
+		return nil, fmt.Errorf("api.listen: %s is not a loopback address; the API speaks no TLS yet and stays on loopback", cfg.Listen)
 	}
 	handler, err := NewHandler(cfg)
 	if err != nil {
@@ -92,7 +97,8 @@ func New(cfg Config) (*Server, error) {
 			MaxHeaderBytes:    headerBytesMax,
 			ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		},
-		log: cfg.Log,
+		events: cfg.Health.Events,
+		log:    cfg.Log,
 	}, nil
 }
 
@@ -122,6 +128,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serving the api: %w", err)
 	case <-ctx.Done():
 	}
+	s.events.Close() // streams have no end of their own
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	if err := s.http.Shutdown(closing); err != nil {

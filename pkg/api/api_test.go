@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -54,6 +55,27 @@ func config() api.Config {
 		},
 		Reload: func(context.Context) (api.Load, error) {
 			return api.Load{Result: api.LoadLoaded, World: "w2"}, nil
+		},
+		Health: api.Health{
+			Vote: func(_ context.Context, target string, v health.Vote) (bool, error) {
+				switch {
+				case target != "web/eu1":
+					return false, health.ErrNoTarget
+				case v.PoP == "other":
+					return false, fmt.Errorf("%w: no such vantage point", health.ErrVote)
+				case v.PoP == "late":
+					return false, context.DeadlineExceeded
+				}
+				return v.Sequence > 1, nil
+			},
+			Checks: func() []api.Check { return []api.Check{{Name: "web", Kind: "http", Fall: 3}} },
+			History: func(target string) ([]api.Probe, bool) {
+				return []api.Probe{{Address: "192.0.2.1", Reason: "connection refused"}}, target == "web/eu1"
+			},
+			Tune: func(check string, t health.Thresholds) (api.Tune, bool) {
+				return api.Tune{Fall: t.Fall, Rise: t.Rise, Dwell: t.Dwell.Seconds(), Damped: !t.NoDamping, Outage: t.Outage.Seconds()}, check == "web"
+			},
+			Events: api.NewEvents(),
 		},
 		Metrics: api.Metrics{
 			Server: func() server.Stats {

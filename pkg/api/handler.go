@@ -22,7 +22,7 @@ import (
 // NewHandler gives the API without a listener.
 func NewHandler(cfg Config) (http.Handler, error) {
 	missing := cfg.Status == nil || cfg.Targets == nil || cfg.Ready == nil || cfg.Explain == nil || cfg.Reload == nil || cfg.Log == nil ||
-		cfg.Metrics.Server == nil || cfg.Metrics.Health == nil || cfg.Metrics.Loads == nil
+		cfg.Metrics.Server == nil || cfg.Metrics.Health == nil || cfg.Metrics.Loads == nil || !cfg.Health.complete()
 	if missing {
 		return nil, errors.New("api: a func of the config is missing")
 	}
@@ -46,7 +46,7 @@ func NewHandler(cfg Config) (http.Handler, error) {
 		}
 		writeText(w, http.StatusOK, "ready")
 	})
-	return guard(mux), nil
+	return guard(mux, &door{accept: cfg.AcceptToken}), nil
 }
 
 // register adds the operations under /v1.
@@ -75,6 +75,7 @@ func register(api huma.API, cfg *Config) {
 	})
 
 	registerExplain(api, cfg)
+	registerHealth(api, &cfg.Health)
 
 	type reloadOutput struct{ Body Load }
 	huma.Register(api, huma.Operation{
@@ -186,9 +187,24 @@ func ParseClient(s string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
-// guard stands before everything: it bounds the body, refuses what a page of another origin could make a browser send, and
-// turns the mux's own refusals into problem documents.
-func guard(mux *http.ServeMux) http.Handler {
+// public says which patterns need no token: what a scraper and a load balancer ask, and the description of the API. Everything
+// else needs one, also what there is not.
+func public(pattern string) bool {
+	switch pattern {
+	case "GET /metrics", "GET /healthz", "GET /readyz", "GET /openapi.json", "GET /openapi.yaml", "GET /openapi-3.0.json", "GET /openapi-3.0.yaml":
+		return true
+	}
+	return false
+}
+
+// unhurried says which operations take longer than the listener allows: one waits for work, the other for events.
+func unhurried(pattern string) bool {
+	return pattern == "POST /v1/reload" || pattern == "GET /v1/events"
+}
+
+// guard stands before everything: it bounds the body, refuses what a page of another origin could make a browser send and who
+// has no token, and turns the mux's own refusals into problem documents.
+func guard(mux *http.ServeMux, d *door) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -202,14 +218,17 @@ func guard(mux *http.ServeMux) http.Handler {
 			writeProblem(w, http.StatusForbidden, "a page of another origin may not ask for this")
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, bodyBytesMax)
 		_, pattern := mux.Handler(r)
+		if !public(pattern) && !d.pass(w, r, time.Now()) {
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, bodyBytesMax)
 		if pattern == "" {
 			unmatched(mux, w, r)
 			return
 		}
-		if pattern == http.MethodPost+" /v1/reload" {
-			// The one operation that waits for work. Where the writer has no deadline, none needs to be moved.
+		if unhurried(pattern) {
+			// Where the connection has no deadline, none needs to be moved.
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(ReloadTimeout + answerTimeout))
 		}
 		mux.ServeHTTP(w, r)

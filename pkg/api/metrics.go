@@ -52,7 +52,10 @@ func metricsHandler(cfg *Config) (http.Handler, error) {
 			return nil, err
 		}
 	}
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesMax, Timeout: scrapeTimeout}), nil
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		MaxRequestsInFlight: scrapesMax, Timeout: scrapeTimeout,
+		EnableOpenMetrics: true, // the only text format with exemplars, for scrapers that ask for it
+	}), nil
 }
 
 // collector renders what Config's funcs say at each scrape.
@@ -60,14 +63,13 @@ type collector struct {
 	cfg *Config
 
 	server serverDescs
+	health healthDescs
 
-	build, ready, node                              *prometheus.Desc
-	world, table, zones, records, policies, cells   *prometheus.Desc
-	loads, loadSuccess, loadSeconds                 *prometheus.Desc
-	targets, targetsInDoubt                         *prometheus.Desc
-	probes, probesRunning, probesWaiting            *prometheus.Desc
-	verdicts, discarded, stateSaves, stateSaveError *prometheus.Desc
-	geoBuilt, geoNetworks, geoCurrent               *prometheus.Desc
+	build, ready, node                            *prometheus.Desc
+	world, table, zones, records, policies, cells *prometheus.Desc
+	loads, loadSuccess, loadSeconds               *prometheus.Desc
+	targets, targetsInDoubt                       *prometheus.Desc
+	geoBuilt, geoNetworks, geoCurrent             *prometheus.Desc
 }
 
 // desc names a metric of ours.
@@ -80,6 +82,7 @@ func newCollector(cfg *Config) *collector {
 	return &collector{
 		cfg:            cfg,
 		server:         newServerDescs(),
+		health:         newHealthDescs(),
 		build:          desc("build_info", "The binary's version; 1.", "version", "goversion"),
 		node:           desc("node_info", "The node's name; 1.", "node"),
 		ready:          desc("ready", "Whether /readyz says yes, 0 or 1."),
@@ -94,13 +97,6 @@ func newCollector(cfg *Config) *collector {
 		loadSeconds:    desc("reload_last_duration_seconds", "How long the last load took."),
 		targets:        desc("targets", "Targets by state.", "state"),
 		targetsInDoubt: desc("targets_in_doubt", "Targets whose state is in doubt."),
-		probes:         desc("probes_total", "Probes that ended, by kind of check and result.", "kind", "result"),
-		probesRunning:  desc("probes_running", "Probes under way."),
-		probesWaiting:  desc("probes_waiting", "Probes that are due and wait for another to end."),
-		verdicts:       desc("verdicts_total", "Changes of an address's state."),
-		discarded:      desc("probes_discarded_total", "Probes that ended after their target was removed."),
-		stateSaves:     desc("state_saves_total", "Writes of the verdicts to the state folder."),
-		stateSaveError: desc("state_save_errors_total", "Writes of the verdicts that did not succeed."),
 		geoBuilt:       desc("geo_database_build_timestamp_seconds", "When the geo database was built.", "path"),
 		geoNetworks:    desc("geo_database_networks", "Networks with data in the geo database.", "path"),
 		geoCurrent:     desc("geo_database_current", "Whether the file at path is the one in use, 0 or 1.", "path"),
@@ -134,7 +130,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.loadSuccess, seconds(loads.Success))
 	}
 	probes := c.cfg.Metrics.Health()
-	c.collectHealth(&probes, gauge, counter)
+	c.health.collect(&probes, gauge, counter)
+	c.health.collectHistograms(&probes, out)
 	answers := c.cfg.Metrics.Server()
 	c.server.collect(&answers, gauge, counter)
 }
@@ -144,20 +141,6 @@ type (
 	gaugeFunc   func(d *prometheus.Desc, value float64, labels ...string)
 	counterFunc func(d *prometheus.Desc, value uint64, labels ...string)
 )
-
-// collectHealth renders the checker's counts.
-func (c *collector) collectHealth(s *health.Stats, gauge gaugeFunc, counter counterFunc) {
-	for _, kind := range s.Probes {
-		counter(c.probes, kind.Good, kind.Kind.String(), "good")
-		counter(c.probes, kind.Failed, kind.Kind.String(), "failed")
-	}
-	gauge(c.probesRunning, float64(s.Running))
-	gauge(c.probesWaiting, float64(s.Waiting))
-	counter(c.verdicts, s.Verdicts)
-	counter(c.discarded, s.Discarded)
-	counter(c.stateSaves, s.Saves)
-	counter(c.stateSaveError, s.SaveErrors)
-}
 
 // collectStatus renders what is served.
 func (c *collector) collectStatus(s *Status, gauge gaugeFunc) {

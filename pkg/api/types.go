@@ -15,6 +15,7 @@ type Status struct {
 	LastLoad Load       `json:"last_load"          doc:"The last load that was tried"`
 	Geo      []Database `json:"geo"                doc:"Geo databases, in the order in which they are asked"`
 	Cookies  Cookies    `json:"cookies"            doc:"DNS cookies (RFC 7873)"`
+	Auth     Auth       `json:"auth"               doc:"Tokens of this API"`
 }
 
 // Cookies is how a node makes and accepts DNS cookies (RFC 7873).

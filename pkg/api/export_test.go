@@ -1,0 +1,46 @@
+package api
+
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
+// WrongAddrsMax bounds the addresses that a door remembers.
+const WrongAddrsMax = wrongAddrsMax
+
+// EventQueue is how many events may wait for a subscriber.
+const EventQueue = eventQueue
+
+// Heartbeat is how often an idle stream says something.
+const Heartbeat = heartbeat
+
+// Door lets in who has a token.
+type Door = door
+
+// NewDoor makes one that lets nobody in.
+func NewDoor() *Door { return &door{accept: func(string) bool { return false }} }
+
+// Failed counts a wrong token.
+func (d *door) Failed(from string, now time.Time) { d.failed(netip.MustParseAddr(from), now) }
+
+// Locked says whether an address is locked out.
+func (d *door) Locked(from string, now time.Time) bool {
+	return d.locked(netip.MustParseAddr(from), now) > 0
+}
+
+// Remembered counts the addresses remembered.
+func (d *door) Remembered() int { return len(d.wrong) }
+
+// Listening counts the streams.
+func (e *Events) Listening() int { return e.listening() }
+
+// Stream listens until the stream ends, and gives why; send gets each piece. False: nobody is let in.
+func (e *Events) Stream(ctx context.Context, last string, send func([]byte) error) (bool, error) {
+	s, missed := e.subscribe(last)
+	if s == nil {
+		return false, nil
+	}
+	defer e.leave(s)
+	return true, s.stream(ctx, missed, send)
+}
