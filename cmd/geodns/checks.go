@@ -55,7 +55,7 @@ missed, and how long it took from the first failed probe to the verdict. The set
 	}
 	tune.Flags().IntSlice("fall", []int{1, 2, 3, 5}, "failed probes in a row that make a target down")
 	tune.Flags().IntSlice("rise", []int{2, 4}, "good probes in a row that make it up again")
-	tune.Flags().Duration("dwell", 0, "how long a target that is down stays so at least; 0s is as the check has it")
+	tune.Flags().Duration("dwell", 0, "how long a target that is down stays so at least (as the check has it)")
 	tune.Flags().Bool("no-damping", false, "as if targets that flap were not held down")
 	tune.Flags().Duration("outage", 0, "a failover is false if probes were good again sooner than this; 0s is 30s")
 	for _, c := range []*cobra.Command{list, history, tune} {
@@ -239,7 +239,9 @@ func tuneQuery(cmd *cobra.Command) (url.Values, error) {
 		if d < 0 {
 			return nil, usagef("--%s: %s is negative", name, d)
 		}
-		query.Set(name, d.String())
+		if cmd.Flags().Changed(name) {
+			query.Set(name, d.String())
+		}
 	}
 	if cmd.Flag("no-damping").Value.String() == "true" {
 		query.Set("damping", "off")

@@ -89,7 +89,7 @@ type tuneInput struct {
 	Check   string `path:"check"    maxLength:"255"`
 	Fall    int    `query:"fall"    minimum:"0" maximum:"100" doc:"Failed probes in a row; 0: as the check has it"`
 	Rise    int    `query:"rise"    minimum:"0" maximum:"100" doc:"Good probes in a row; 0: as the check has it"`
-	Dwell   string `query:"dwell"   maxLength:"32" example:"30s" doc:"How long a target that is down stays so at least; 0s: as the check has it"`
+	Dwell   string `query:"dwell"   maxLength:"32" example:"30s" doc:"How long a target that is down stays so at least; 0s: no such time; absent: as the check has it"`
 	Damping string `query:"damping" enum:"on,off" default:"on" doc:"off: as if targets that flap were not held down; on: as the check has it"`
 	Outage  string `query:"outage"  maxLength:"32" example:"30s" doc:"A failover is false if probes were good again sooner than this; 0s: 30s"`
 }
@@ -111,6 +111,9 @@ func (in *tuneInput) thresholds() (health.Thresholds, error) {
 			})
 		}
 		*p.to = d
+	}
+	if in.Dwell != "" && t.Dwell == 0 {
+		t.Dwell = health.NoDwell
 	}
 	return t, nil
 }

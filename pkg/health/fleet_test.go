@@ -396,6 +396,12 @@ func TestTune(t *testing.T) {
 		if report, _ = c.Tune("web", health.Thresholds{Outage: 5 * time.Second}); report.False != 0 {
 			t.Errorf("outage 5 s: %+v", report)
 		}
+		if report, _ = c.Tune("web", health.Thresholds{Dwell: time.Hour}); report.Failovers != 1 || report.Dwell != time.Hour {
+			t.Errorf("dwell 1h: %+v", report)
+		}
+		if report, _ = c.Tune("web", health.Thresholds{Dwell: health.NoDwell}); report.Failovers != 2 || report.Dwell != 0 {
+			t.Errorf("no dwell: %+v", report)
+		}
 		if _, ok = c.Tune("other", health.Thresholds{}); ok {
 			t.Error("a report of no check")
 		}

@@ -13,11 +13,14 @@ import (
 // were handed out are.
 const defaultOutage = 30 * time.Second
 
+// NoDwell is a threshold of no dwell at all.
+const NoDwell time.Duration = -1
+
 // Thresholds are what a history is replayed through. Zero values: as the check
 // has it.
 type Thresholds struct {
 	Fall, Rise int
-	Dwell      time.Duration
+	Dwell      time.Duration // NoDwell: none
 	NoDamping  bool
 	Outage     time.Duration // a failover is false if probes were good again sooner than this after the first failed one; 0: 30 s
 }
@@ -95,7 +98,7 @@ func (c *Checker) Tune(check string, t Thresholds) (TuneReport, bool) {
 
 // apply gives rules with the thresholds that are given.
 func (t *Thresholds) apply(r Rules) Rules {
-	r.Fall, r.Rise, r.Dwell = cmp.Or(t.Fall, r.Fall), max(cmp.Or(t.Rise, r.Rise), riseMin), cmp.Or(t.Dwell, r.Dwell)
+	r.Fall, r.Rise, r.Dwell = cmp.Or(t.Fall, r.Fall), max(cmp.Or(t.Rise, r.Rise), riseMin), max(cmp.Or(t.Dwell, r.Dwell), 0)
 	r.Damping.Off = r.Damping.Off || t.NoDamping
 	return r
 }
