@@ -52,3 +52,17 @@ const (
 	SaveDelay  = saveDelay
 	SaveEvery  = saveEvery
 )
+
+// SystemDialOwn is the default of Config.Dial, with name servers that it may not ask.
+func SystemDialOwn(own func(netip.AddrPort) bool) DialFunc { return systemDial(nil, own) }
+
+// ResolverDial is how the default of Config.Dial reaches name servers.
+func ResolverDial(own func(netip.AddrPort) bool) DialFunc { return resolverDial(own) }
+
+// NewProber makes a prober of an address; what it returns makes a probe each time.
+func NewProber(check Check, addr netip.Addr, dial DialFunc, roots *x509.CertPool) func(context.Context) Result {
+	return newProber(check.WithDefaults(), destination{addr: addr}, newCommon(dial, roots)).probe
+}
+
+// Days writes a time as warnings do.
+func Days(d time.Duration) string { return days(d) }
