@@ -66,3 +66,16 @@ func NewProber(check Check, addr netip.Addr, dial DialFunc, roots *x509.CertPool
 
 // Days writes a time as warnings do.
 func Days(d time.Duration) string { return days(d) }
+
+// JudgeDNS says what comes of a message as the answer to a query.
+func JudgeDNS(query DNSQuery, answer []byte, id uint16) (good string, err error) {
+	q, err := query.compile()
+	if err != nil {
+		return "", err
+	}
+	message := q.parse(answer, id)
+	if message == nil {
+		return "", unwantedError("no answer")
+	}
+	return q.judge(message)
+}

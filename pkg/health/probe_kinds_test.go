@@ -207,8 +207,12 @@ func TestProbeExpect(t *testing.T) {
 func TestProbeStopped(t *testing.T) {
 	t.Parallel()
 	for _, check := range []health.Check{
-		{Kind: health.HTTP}, {Kind: health.HTTP, Version: health.HTTP2}, {Kind: health.HTTPS}, {Kind: health.TLS},
-		{Kind: health.TCP, Expect: "x"}, {Kind: health.DNS, Query: health.DNSQuery{Name: ".", TCP: true}},
+		{Kind: health.HTTP},
+		{Kind: health.HTTP, Version: health.HTTP2},
+		{Kind: health.HTTPS},
+		{Kind: health.TLS},
+		{Kind: health.TCP, Expect: "x"},
+		{Kind: health.DNS, Query: health.DNSQuery{Name: ".", TCP: true}},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		at := rawServer(t, func(conn net.Conn) {
