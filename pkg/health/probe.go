@@ -247,12 +247,18 @@ func (l *line) Close() error {
 	return l.Conn.Close()
 }
 
-// drop closes the connection of which nothing more is wanted, by a reset where
+// drop closes the connection as the func drop does.
+func (l *line) drop() {
+	l.stop()
+	drop(l.Conn)
+}
+
+// drop closes a connection of which nothing more is wanted, by a reset where
 // it has one: closing it in order would leave a socket behind, ours, for a
 // minute of TIME_WAIT, thousands of them in all.
-func (l *line) drop() {
-	if resetting, ok := l.Conn.(interface{ SetLinger(sec int) error }); ok {
+func drop(conn net.Conn) {
+	if resetting, ok := conn.(interface{ SetLinger(sec int) error }); ok {
 		_ = resetting.SetLinger(0) // else it is closed in order
 	}
-	_ = l.Close() // nothing is left to be said on it
+	_ = conn.Close() // nothing is left to be said on it
 }
