@@ -232,7 +232,7 @@ func startBackEnds(b *testing.B, kind string, size int, half bool) uint16 {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err = cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
@@ -264,7 +264,7 @@ func serveBackEnds(what string) error {
 	if err != nil {
 		return err
 	}
-	first, err := net.Listen("tcp", netip.AddrPortFrom(backEnd(size), 0).String()) //nolint:noctx // it ends with the process
+	first, err := net.Listen("tcp", netip.AddrPortFrom(backEnd(size), 0).String())
 	if err != nil {
 		return err
 	}
@@ -273,13 +273,13 @@ func serveBackEnds(what string) error {
 	for i := range size {
 		to := netip.AddrPortFrom(backEnd(i), at.Port())
 		if kind == "tcp" && half && hangs(i) {
-			if err := listenFull(to); err != nil {
+			if err = listenFull(to); err != nil {
 				return err
 			}
 			continue
 		}
-		listener, err := net.Listen("tcp", to.String()) //nolint:noctx // it ends with the process
-		if err != nil {
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", to.String()); err != nil {
 			return err
 		}
 		switch {
@@ -295,7 +295,7 @@ func serveBackEnds(what string) error {
 			go accept(listener, func(net.Conn) {})
 		}
 	}
-	if _, err := fmt.Fprintln(os.Stdout, at.Port()); err != nil {
+	if _, err = fmt.Fprintln(os.Stdout, at.Port()); err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, os.Stdin)
@@ -335,10 +335,10 @@ func listenFull(at netip.AddrPort) error {
 		return err
 	}
 	to := &syscall.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}
-	if err := syscall.Bind(fd, to); err != nil {
+	if err = syscall.Bind(fd, to); err != nil {
 		return err
 	}
-	if err := syscall.Listen(fd, 0); err != nil { // one is queued nevertheless
+	if err = syscall.Listen(fd, 0); err != nil { // one is queued nevertheless
 		return err
 	}
 	filler, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)

@@ -6,8 +6,8 @@
 //   - [Machine] is the pure state machine of one checked address: results and
 //     time go in, a state and its doubt come out. It has no clock, no I/O and
 //     no randomness.
-//   - a prober runs one probe of one address over HTTP, HTTPS or TCP and says
-//     in a few words what came of it.
+//   - a prober runs one probe of one address, of the kind that its check has,
+//     and says in a few words what came of it.
 //   - [Checker] owns a prober and a machine for each address of each checked
 //     target, keeps the times, and keeps the verdicts across reloads and
 //     restarts.
@@ -23,10 +23,10 @@
 //   - A change of thresholds, a reload or a renamed check forgets no verdict;
 //     only a change of what is tested does.
 //   - Nothing a back end sends can make a probe take more than its timeout, or
-//     more memory than [BodyMax] and [headerMax].
+//     more memory than [BodyMax] and [headerMax], and what TLS or HTTP/2 buffer.
 //
-// Limits are the named constants of check.go, probe.go, checker.go and
-// persist.go.
+// Limits are the named constants of check.go, the files of probes, checker.go
+// and persist.go.
 //
 // The package is control plane. The running server calls it, and policy files
 // are compiled to its [Check] and [Target]; the answer path reads the

@@ -133,8 +133,8 @@ func TestProbeALPN(t *testing.T) {
 	}
 }
 
-// TestProbeResumes covers that https probes resume their session, but not
-// after a failure, and that what is known of the certificate stays.
+// TestProbeResumes covers that https probes resume their session, and that
+// what is known of the certificate stays.
 func TestProbeResumes(t *testing.T) {
 	t.Parallel()
 	own := newAuthority(t)
@@ -154,12 +154,12 @@ func TestProbeResumes(t *testing.T) {
 					t.Errorf("%s, HTTP/2 %v: probe %d resumed: %v", tls.VersionName(version), http2, i, did)
 				}
 			}
-			check.Path = "/bad"
+			check.Path = "/bad" // its handshakes are good
 			prober = health.NewProber(check, at.Addr(), health.SystemDial(nil), own.pool)
-			for range 3 {
+			for i := range 3 {
 				wantResult(t, prober(t.Context()), false, "status 503")
-				if !http2 && <-resumed { // over HTTP/2 a ticket may come after the failure
-					t.Errorf("%s: resumed after a failure", tls.VersionName(version))
+				if did := <-resumed; did != (i > 0) {
+					t.Errorf("%s, HTTP/2 %v: bad probe %d resumed: %v", tls.VersionName(version), http2, i, did)
 				}
 			}
 		}

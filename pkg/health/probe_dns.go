@@ -54,8 +54,8 @@ func (q DNSQuery) compile() (*question, error) {
 		return nil, fmt.Errorf("answers: there are %d, at most %d are allowed", len(q.Answers), AnswersMax)
 	}
 	for _, text := range q.Answers {
-		rr, err := made.parseAnswer(text)
-		if err != nil {
+		var rr dns.RR
+		if rr, err = made.parseAnswer(text); err != nil {
 			return nil, err
 		}
 		made.want = append(made.want, rr)

@@ -10,17 +10,13 @@ import (
 // probeTCP makes a connection, says what the check has it say, and reads what
 // comes until the expected text is there.
 func (p *prober) probeTCP(ctx context.Context, r *run) (good string, err error) {
-	if p.check.Send == "" && p.check.Expect == "" {
-		conn, err := p.common.dial(ctx, "tcp", p.address)
-		if err != nil {
-			return "", err
-		}
-		drop(conn) // the connection was made: what becomes of it is of no interest
-		return "connected", nil
-	}
 	conn, err := p.connect(ctx, "tcp")
 	if err != nil {
 		return "", err
+	}
+	if p.check.Send == "" && p.check.Expect == "" {
+		conn.drop() // the connection was made: what becomes of it is of no interest
+		return "connected", nil
 	}
 	// In order, so that what was sent arrives.
 	defer func() { _ = conn.Close() }()

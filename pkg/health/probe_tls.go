@@ -14,7 +14,8 @@ import (
 
 // resumeMax is how long a session is resumed after its full handshake: a
 // certificate that was exchanged for a wrong one is noticed within a minute,
-// and at the default interval eleven handshakes of twelve are cheap ones.
+// and at the default interval eleven handshakes of twelve are cheap ones. Once
+// it is over, handshakes are full ones until one is good.
 const resumeMax = time.Minute
 
 // ALPN's names of the versions of HTTP (RFC 7301 section 6, RFC 9113 section 3.2).

@@ -157,6 +157,7 @@ func TestWithDefaults(t *testing.T) {
 			want.Method, want.Path, want.ExpiryWarning = "GET", "/", 14*24*time.Hour
 		case health.TLS:
 			want.ExpiryWarning = 14 * 24 * time.Hour
+		case health.TCP:
 		case health.DNS:
 			want.Query = health.DNSQuery{Type: "A", Rcode: "NOERROR"}
 		}
