@@ -95,7 +95,18 @@ func systemDial(allow func(netip.Addr) error, own func(netip.AddrPort) bool) Dia
 			return nil
 		},
 	}
-	return dialer.DialContext
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		// Most targets are addresses, and need none of what the dialer does to
+		// find and race several.
+		if to, err := netip.ParseAddrPort(address); err == nil && network == "tcp" {
+			conn, err := dialer.DialTCP(ctx, network, netip.AddrPort{}, to)
+			if err != nil {
+				return nil, err
+			}
+			return conn, nil
+		}
+		return dialer.DialContext(ctx, network, address)
+	}
 }
 
 // resolverDial connects to name servers, but not to this server itself.

@@ -129,6 +129,20 @@ func TestAllowed(t *testing.T) {
 		{"224.0.0.1", false, false, false},
 		{"ff02::1", false, false, false},
 		{"255.255.255.255", false, false, false},
+		{"64:ff9b::192.0.2.1", true, true, true},
+		{"64:ff9b::127.0.0.1", true, false, false},
+		{"64:ff9b::127.0.0.2", true, false, true},
+		{"64:ff9b::169.254.169.254", false, false, false},
+		{"64:ff9b::0.0.0.0", false, false, false},
+		{"64:ff9b::224.0.0.1", false, false, false},
+		{"::ffff:0.0.0.0", false, false, false},
+		{"fd00:ec2::254", false, false, false},
+		{"fd00:ec2::253", true, true, true},
+		{"100.100.100.200", false, false, false},
+		{"168.63.129.16", false, false, false},
+		{"192.0.0.192", false, false, false},
+		{"::ffff:192.0.0.192", false, false, false},
+		{"64:ff9b::192.0.0.192", false, false, false},
 	} {
 		addr := netip.MustParseAddr(tt.addr)
 		for _, c := range []struct {
@@ -144,6 +158,14 @@ func TestAllowed(t *testing.T) {
 				t.Errorf("%s %s: %v", tt.addr, c.what, c.got)
 			}
 		}
+	}
+	for _, text := range []string{"192.0.0.192", "::ffff:169.254.169.254", "64:ff9b::100.100.100.200"} {
+		if err := health.Allowed(netip.MustParseAddr(text), false, allow); err != nil {
+			t.Errorf("0.0.0.0/0 is not enough for %s: %v", text, err)
+		}
+	}
+	if err := health.Allowed(netip.MustParseAddr("64:ff9b::192.0.0.192"), false, []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")}); err != nil {
+		t.Error(err)
 	}
 	for _, text := range []string{"0.0.0.0", "224.0.0.1"} {
 		if health.Allowed(netip.MustParseAddr(text), true, allow) == nil {

@@ -111,3 +111,30 @@ const (
 	MassNetworks = massNetworks
 	WarmSteps    = warmSteps
 )
+
+// SystemDialOwn is the default of Config.Dial, with name servers that it may not ask.
+func SystemDialOwn(own func(netip.AddrPort) bool) DialFunc { return systemDial(nil, own) }
+
+// ResolverDial is how the default of Config.Dial reaches name servers.
+func ResolverDial(own func(netip.AddrPort) bool) DialFunc { return resolverDial(own) }
+
+// NewProber makes a prober of an address; what it returns makes a probe each time.
+func NewProber(check Check, addr netip.Addr, dial DialFunc, roots *x509.CertPool) func(context.Context) Result {
+	return newProber(check.WithDefaults(), destination{addr: addr}, newCommon(dial, roots)).probe
+}
+
+// Days writes a time as warnings do.
+func Days(d time.Duration) string { return days(d) }
+
+// JudgeDNS says what comes of a message as the answer to a query.
+func JudgeDNS(query DNSQuery, answer []byte, id uint16) (good string, err error) {
+	q, err := query.compile()
+	if err != nil {
+		return "", err
+	}
+	message := q.parse(answer, id)
+	if message == nil {
+		return "", unwantedError("no answer")
+	}
+	return q.judge(message)
+}

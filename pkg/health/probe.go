@@ -135,8 +135,9 @@ func newProber(check Check, dest destination, shared *common) *prober {
 }
 
 // prepare does once what is the same for all probes.
-func (p *prober) prepare() (err error) {
-	if err := p.check.Validate(); err != nil {
+func (p *prober) prepare() error {
+	err := p.check.Validate()
+	if err != nil {
 		return err
 	}
 	p.address = net.JoinHostPort(p.dest.name(), strconv.Itoa(int(p.check.Port)))
@@ -195,7 +196,9 @@ func (p *prober) probe(ctx context.Context) Result {
 	end := time.Now()
 	result := Result{OK: err == nil, Reason: good, Latency: end.Sub(start), Expires: r.expires}
 	if err != nil {
-		p.session.forget()
+		if phase(r.reached.Load()) == handshaking && ctx.Err() == nil {
+			p.session.forget() // it may be what the server does not get along with
+		}
 		result.Reason = describe(err, ctx.Err(), p.check.Timeout, phase(r.reached.Load()))
 		if r.note != "" {
 			result.Reason = clean(result.Reason + ", " + r.note)

@@ -37,7 +37,7 @@ type question struct {
 // compile checks the query, whose defaults are set, and prepares it.
 func (q DNSQuery) compile() (*question, error) {
 	unprintable := strings.ContainsFunc(q.Name, func(r rune) bool { return r <= ' ' || r > '~' })
-	if _, ok := dns.IsDomainName(q.Name); !ok || q.Name == "" || unprintable {
+	if q.Name == "" || unprintable || !isDomainName(dns.Fqdn(q.Name)) {
 		return nil, fmt.Errorf("name %.300q is not a domain name", q.Name)
 	}
 	made := &question{name: dns.Fqdn(q.Name), tcp: q.TCP}
@@ -54,8 +54,8 @@ func (q DNSQuery) compile() (*question, error) {
 		return nil, fmt.Errorf("answers: there are %d, at most %d are allowed", len(q.Answers), AnswersMax)
 	}
 	for _, text := range q.Answers {
-		rr, err := made.parseAnswer(text)
-		if err != nil {
+		var rr dns.RR
+		if rr, err = made.parseAnswer(text); err != nil {
 			return nil, err
 		}
 		made.want = append(made.want, rr)
@@ -67,6 +67,14 @@ func (q DNSQuery) compile() (*question, error) {
 		return nil, fmt.Errorf("name %q: %w", q.Name, err)
 	}
 	return made, nil
+}
+
+// isDomainName reports whether an absolute name fits into a message.
+// [dns.IsDomainName] takes some that are too long.
+func isDomainName(name string) bool {
+	const octetsMax = 255 // RFC 1035 section 2.3.4
+	_, err := dns.PackDomainName(name, make([]byte, octetsMax), 0, nil, false)
+	return err == nil
 }
 
 // parseType gives the number of a type that can be asked for and stands in answers.

@@ -7,14 +7,16 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 )
 
-// resumeMax is how long a session is resumed after its full handshake: a
-// certificate that was exchanged for a wrong one is noticed within a minute,
-// and at the default interval eleven handshakes of twelve are cheap ones.
+// resumeMax is how long a session is resumed after its full handshake, at
+// most: a certificate that was exchanged for a wrong one is noticed within a
+// minute, and at the default interval eight handshakes of nine are cheap. Once
+// it is over, handshakes are full ones until one is good.
 const resumeMax = time.Minute
 
 // ALPN's names of the versions of HTTP (RFC 7301 section 6, RFC 9113 section 3.2).
@@ -141,7 +143,7 @@ func days(d time.Duration) string {
 type session struct {
 	mu    sync.Mutex // guards the following
 	state *tls.ClientSessionState
-	begun time.Time // when its full handshake was
+	until time.Time // when it is too old
 }
 
 var _ tls.ClientSessionCache = (*session)(nil)
@@ -150,7 +152,7 @@ var _ tls.ClientSessionCache = (*session)(nil)
 func (s *session) Get(string) (*tls.ClientSessionState, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == nil || time.Since(s.begun) >= resumeMax {
+	if s.state == nil || !time.Now().Before(s.until) {
 		return nil, false
 	}
 	return s.state, true
@@ -164,11 +166,12 @@ func (s *session) Put(_ string, state *tls.ClientSessionState) {
 }
 
 // begin notes a full handshake. TLS 1.2 has put its session by then, TLS 1.3
-// does so later.
+// does so later. Sessions that begin together, as after a start, end at random
+// times, so that full handshakes do not come all at once.
 func (s *session) begin(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.begun = now
+	s.until = now.Add(resumeMax/2 + rand.N(resumeMax/2))
 }
 
 // forget has the next handshake be a full one.

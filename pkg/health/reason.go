@@ -62,6 +62,8 @@ func cause(err error, reached phase) string {
 		return "connection reset while " + reached.String()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "connection closed while " + reached.String()
+	case errors.As(err, &op) && op.Err != nil && strings.HasSuffix(op.Err.Error(), "no application protocol"): // an alert, of no type to ask for
+		return "the server does not speak the version of HTTP that is asked for (ALPN)"
 	case errors.As(err, &errno):
 		return errno.Error()
 	case errors.As(err, &op) && op.Err != nil:

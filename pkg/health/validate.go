@@ -259,7 +259,7 @@ func (c *Check) validateSNI() error {
 	if _, err := netip.ParseAddr(c.SNI); err == nil {
 		return nil
 	}
-	if _, ok := dns.IsDomainName(c.SNI); !ok || strings.Trim(c.SNI, ".") == "" || strings.ContainsFunc(c.SNI, func(r rune) bool {
+	if !isDomainName(dns.Fqdn(c.SNI)) || c.SNI == "." || strings.ContainsFunc(c.SNI, func(r rune) bool {
 		return !isToken(string(r)) || r > 0x7E // a host name's characters are some of these
 	}) {
 		return fmt.Errorf("sni %q is neither a host name nor an address", c.SNI)
