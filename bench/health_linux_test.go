@@ -102,6 +102,7 @@ func probeFleet(b *testing.B, f fleet, kind string, port uint16) {
 	watch(b, time.Second+f.interval, nil)
 
 	var peak sample
+	early := checker.Stats().Lateness
 	before, used, start := probes(checker), cpu(b), time.Now()
 	watch(b, f.measured, func() { peak = peak.max(observe(b)) })
 	took, made := time.Since(start), probes(checker)-before
@@ -112,7 +113,9 @@ func probeFleet(b *testing.B, f fleet, kind string, port uint16) {
 	b.ReportMetric(float64(peak.memory)/1e6, "MB")
 	b.ReportMetric(float64(peak.resident)/1e6, "RSS-MB")
 	b.ReportMetric(float64(peak.descriptors), "descriptors")
-	// The lateness of timers, once Stats has it, is reported here.
+	late := latenessSince(checker, &early)
+	b.ReportMetric(1000*late.Quantile(0.5), "late-p50-ms")
+	b.ReportMetric(1000*late.Quantile(0.99), "late-p99-ms")
 	if made == 0 {
 		b.Error("nothing was probed")
 	}
@@ -124,6 +127,15 @@ func probes(checker *health.Checker) (all uint64) {
 		all += counts.Good + counts.Failed
 	}
 	return all
+}
+
+// latenessSince is how late regular probes started since a first look: upper bounds of buckets.
+func latenessSince(checker *health.Checker, first *health.Histogram) health.Histogram {
+	now := checker.Stats().Lateness
+	for i := range now.Counts {
+		now.Counts[i] -= first.Counts[i]
+	}
+	return now
 }
 
 // watch lets time pass, and calls look twice a second: often enough to see a

@@ -21,9 +21,18 @@ const (
 	DefaultMaxAge = 10 * time.Minute
 
 	// ProbesMax bounds the probes under way, by what they cost: a descriptor
-	// each and some 10 kB. 10,000 addresses at the default interval and timeout
+	// each and some 20 kB. 10,000 addresses at the default interval and timeout
 	// need 4,000 if all of them hang.
 	ProbesMax = 8192
+
+	// slotsMin is how many probes may be under way in any case: enough for a
+	// small fleet that is probed for the first time, within firstRound.
+	slotsMin = 256
+
+	// slotsSpare is what is to be had beside the slots that a fleet takes that
+	// hangs as a whole, early probes included, as a part of them: probes are not
+	// spread quite evenly.
+	slotsSpare = 0.1
 
 	// descriptorsPart: probes take at most one in so many of the descriptors
 	// that the process may have; the rest is for queries, the API and files.
@@ -76,7 +85,7 @@ type Checker struct {
 	cfg   Config
 	epoch time.Time // all monotonic times count from here
 	boot  string    // distinguishes the decisions of two runs
-	slots int       // probes that may be under way
+	limit int       // of slots
 
 	common *common // of the probers
 	probe  func(context.Context, *prober) Result
@@ -100,6 +109,7 @@ type Checker struct {
 	waiting  []*subject // due, while all slots are taken
 	early    bucket     // bounds the probes that come early
 	running  int        // probes under way, those of removed subjects included
+	slots    int        // probes that may be
 	started  bool
 	restored map[string]savedTarget // by savedKey
 	reasons  reasons
@@ -145,7 +155,7 @@ func New(cfg Config) (*Checker, error) {
 	_, _ = rand.Read(boot[:]) // never returns an error
 	c := &Checker{
 		cfg: cfg, epoch: time.Now(), boot: hex.EncodeToString(boot[:]),
-		slots: min(ProbesMax, max(1, descriptors()/descriptorsPart)),
+		limit: min(ProbesMax, max(1, descriptors()/descriptorsPart)),
 		probe: func(ctx context.Context, p *prober) Result { return p.probe(ctx) }, common: newCommon(cfg.Dial, cfg.RootCAs),
 
 		results: make(chan finished, ProbesMax), votes: make(chan voteRequest), kick: make(chan struct{}, 1),
@@ -154,6 +164,7 @@ func New(cfg Config) (*Checker, error) {
 		fleet: NewFleet(len(cfg.Canaries)), targets: map[string]*target{}, reasons: newReasons(), counts: newMeasured(),
 	}
 	c.review = timer{index: -1, wake: never}
+	c.slots = min(c.limit, slotsMin)
 	for i := range cfg.Canaries {
 		s, err := c.makeCanary(i, &cfg.Canaries[i])
 		if err != nil {
@@ -181,7 +192,7 @@ func (c *Checker) Update(targets []Target) {
 	old := c.targets
 	c.targets = make(map[string]*target, len(targets))
 	c.order = c.order[:0:0]
-	rate := 0.0
+	rate, hanging, longest := 0.0, 0.0, time.Duration(0)
 	for i := range targets {
 		t := &targets[i]
 		if _, doubled := c.targets[t.ID]; doubled || t.Check == nil {
@@ -190,10 +201,15 @@ func (c *Checker) Update(targets []Target) {
 		if made := c.makeTarget(t, old[t.ID], now); made != nil {
 			c.targets[t.ID] = made
 			c.order = append(c.order, made)
-			rate += float64(len(made.subjects)) / made.machine.rules.Interval.Seconds()
+			a := float64(len(made.subjects)) / made.machine.rules.Interval.Seconds()
+			rate, hanging, longest = rate+a, hanging+a*made.check.Timeout.Seconds(), max(longest, made.check.Timeout)
 		}
 	}
 	c.early.setRate(rate)
+	// As many as a fleet takes that hangs as a whole: more would only let a
+	// back-log of a busy machine fill its memory.
+	hanging += c.early.rate * (longest.Seconds() + bucketSeconds)
+	c.slots = min(c.limit, max(slotsMin, int((1+slotsSpare)*hanging)))
 	slices.SortFunc(c.order, func(a, b *target) int { return strings.Compare(a.id, b.id) })
 	for _, t := range old {
 		c.dropTarget(t, now)

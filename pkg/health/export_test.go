@@ -15,7 +15,7 @@ func (c *Checker) SetProbe(probe func(ctx context.Context, name string, check Ch
 }
 
 // SetSlots lowers the bound of probes under way.
-func (c *Checker) SetSlots(n int) { c.slots = n }
+func (c *Checker) SetSlots(n int) { c.slots, c.limit = n, n }
 
 // Probe makes one probe of an address, or of a host name if addr is invalid.
 func Probe(ctx context.Context, check Check, addr netip.Addr, host string, dial DialFunc, roots *x509.CertPool) Result {

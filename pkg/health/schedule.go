@@ -45,6 +45,9 @@ const (
 	// enough for a hundred targets that die at once, and nothing to a machine.
 	earlyRateMin = 100.0
 
+	// bucketSeconds is how many seconds' early probes may come at once.
+	bucketSeconds = 1.0
+
 	// earlyPart: of more regular probes than that many times earlyRateMin, early
 	// ones may be this part, so that a fleet that fails costs a tenth more.
 	earlyPart = 0.1
@@ -239,7 +242,7 @@ func (c *Checker) begin() bool {
 		s.plan(s.interval(), now)
 		heap.Push(&c.queue, &s.timer)
 	}
-	c.early.last, c.early.tokens = now, c.early.rate
+	c.early.last, c.early.tokens = now, c.early.rate*bucketSeconds
 	return true
 }
 
@@ -421,7 +424,7 @@ func (c *Checker) start(ctx context.Context, s *subject, now time.Duration) {
 	})
 }
 
-// bucket bounds early probes: so many a second, and as many at once.
+// bucket bounds early probes: so many a second, and those of bucketSeconds at once.
 type bucket struct {
 	rate, tokens float64
 	last         time.Duration
@@ -430,12 +433,12 @@ type bucket struct {
 // setRate makes the rate fit so many regular probes a second.
 func (b *bucket) setRate(regular float64) {
 	b.rate = max(earlyRateMin, earlyPart*regular)
-	b.tokens = min(b.tokens, b.rate)
+	b.tokens = min(b.tokens, b.rate*bucketSeconds)
 }
 
 // take takes a token if there is one.
 func (b *bucket) take(now time.Duration) bool {
-	b.tokens = min(b.rate, b.tokens+b.rate*(now-b.last).Seconds())
+	b.tokens = min(b.rate*bucketSeconds, b.tokens+b.rate*(now-b.last).Seconds())
 	b.last = now
 	if b.tokens < 1 {
 		return false
