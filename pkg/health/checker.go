@@ -91,9 +91,9 @@ type Checker struct {
 	probe  func(context.Context, *prober) Result
 
 	// Communication.
-	results chan finished    // as long as ProbesMax, so that no probe waits to hand in its result
+	jobs    chan job         // to workers that have nothing to do
 	votes   chan voteRequest // of Vote
-	kick    chan struct{}    // Update has changed the queue
+	kick    chan struct{}    // the loop has to look again
 	changed chan struct{}    // there are verdicts to be saved
 	ended   chan struct{}    // closed when Run's loop has ended
 	probes  sync.WaitGroup
@@ -102,14 +102,16 @@ type Checker struct {
 
 	fleet    *Fleet
 	targets  map[string]*target
-	order    []*target  // by id
-	canaries []*subject // as configured
-	review   timer      // of the fleet's own deadline
-	queue    queue      // of all timers while Run runs
-	waiting  []*subject // due, while all slots are taken
-	early    bucket     // bounds the probes that come early
-	running  int        // probes under way, those of removed subjects included
-	slots    int        // probes that may be
+	order    []*target     // by id
+	canaries []*subject    // as configured
+	review   timer         // of the fleet's own deadline
+	queue    queue         // of all timers while Run runs
+	asleep   time.Duration // the loop sleeps until then
+	waiting  []*subject    // due, while all slots are taken
+	early    bucket        // bounds the probes that come early
+	running  int           // probes under way, those of removed subjects included
+	slots    int           // probes that may be
+	idle     int           // workers that have nothing to do
 	started  bool
 	restored map[string]savedTarget // by savedKey
 	reasons  reasons
@@ -118,7 +120,7 @@ type Checker struct {
 	sequence uint64    // of verdicts
 	events   []Event
 	unserved []unserved // verdicts that no answer follows yet
-	untold   outcome    // what Update changed
+	untold   outcome    // what there is to tell
 }
 
 // target is a checked target. Its fields are guarded by Checker.mu.
@@ -158,7 +160,7 @@ func New(cfg Config) (*Checker, error) {
 		limit: min(ProbesMax, max(1, descriptors()/descriptorsPart)),
 		probe: func(ctx context.Context, p *prober) Result { return p.probe(ctx) }, common: newCommon(cfg.Dial, cfg.RootCAs),
 
-		results: make(chan finished, ProbesMax), votes: make(chan voteRequest), kick: make(chan struct{}, 1),
+		jobs: make(chan job), votes: make(chan voteRequest), kick: make(chan struct{}, 1),
 		changed: make(chan struct{}, 1), ended: make(chan struct{}),
 
 		fleet: NewFleet(len(cfg.Canaries)), targets: map[string]*target{}, reasons: newReasons(), counts: newMeasured(),

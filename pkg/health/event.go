@@ -41,6 +41,11 @@ type outcome struct {
 	doubt    *SelfDoubt // the checker began to doubt itself, or ended
 }
 
+// empty reports whether there is nothing to tell.
+func (o *outcome) empty() bool {
+	return !o.changed && o.doubt == nil && len(o.events) == 0 && len(o.warnings) == 0
+}
+
 // warning is something that a good probe saw.
 type warning struct{ target, address, text string }
 

@@ -15,9 +15,11 @@ import (
 
 // The schedule
 //
-// One goroutine, that of Run, decides when each subject is probed, starts a
-// goroutine for each probe, and hands the results to the fleet. So machines
-// see their events in order, and OnChange is never called twice at once.
+// One goroutine, that of Run, decides when each subject is probed, and gives
+// the probe to a worker. Workers hand their results to the fleet themselves,
+// one at a time, and wake the loop only where there is something to tell or to
+// do sooner: so a probe that finds nothing new costs one wake-up, not three.
+// The loop tells: OnChange is never called twice at once.
 //
 // Starts are spread by a hash of target and address, a number f in [0, 1)
 // that never changes. A new subject is first probed f of the way through the
@@ -39,6 +41,11 @@ import (
 
 // never is later than any time.
 const never = time.Duration(math.MaxInt64)
+
+// workersIdle is how many workers may wait for the next probe: as many as a
+// large fleet has under way while all is well. Each is some kilobytes, and
+// saves the growth of a new goroutine's stack.
+const workersIdle = 64
 
 const (
 	// earlyRateMin is how many early probes a second there may be in any case:
@@ -77,11 +84,12 @@ type subject struct {
 	timer   timer
 }
 
-// finished is the end of a probe.
-type finished struct {
+// job is a probe to be made.
+type job struct {
+	ctx     context.Context //nolint:containedctx // of this probe alone, on its way to the worker
+	stop    context.CancelFunc
 	subject *subject
-	result  Result
-	stopped bool // by us before it ended: the result says nothing about the target
+	prober  *prober
 }
 
 // makeSubject makes the subject of a target's address.
@@ -254,9 +262,6 @@ func (c *Checker) loop(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case f := <-c.results:
-			out := c.finish(f)
-			c.tell(&out)
 		case r := <-c.votes:
 			out, answer := c.vote(&r)
 			c.tell(&out)
@@ -270,38 +275,58 @@ func (c *Checker) loop(ctx context.Context) {
 	}
 }
 
-// finish hands the end of a probe to the fleet, and of all others that have
-// come in the meantime, so that many verdicts are one change.
-func (c *Checker) finish(f finished) (out outcome) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.now()
-	c.finishOne(f, now, &out)
-	for range len(c.results) {
-		c.finishOne(<-c.results, now, &out)
+// work makes probes until there are workers enough that have nothing to do.
+func (c *Checker) work(j job) {
+	for more := true; more; {
+		result := c.probe(j.ctx, j.prober)
+		more = c.finish(&j, &result)
+		j.stop()
+		if !more {
+			return
+		}
+		select {
+		case j = <-c.jobs:
+		case <-c.ended:
+			more = false
+		}
 	}
-	c.note(&out, now)
-	return out
 }
 
-// finishOne takes in the end of one probe.
-func (c *Checker) finishOne(f finished, now time.Duration, out *outcome) {
+// finish takes in the end of a probe, and says whether its worker is to stay.
+func (c *Checker) finish(j *job, result *Result) (stay bool) {
+	stopped := j.ctx.Err() != nil // by us before it ended: the result says nothing about the target
+	c.mu.Lock()
+	now := c.now()
 	c.running--
-	s := f.subject
-	if s.removed || f.stopped {
+	if s := j.subject; s.removed || stopped {
 		c.counts.Discarded++
-		return
+	} else {
+		c.take(s, result, now)
 	}
+	c.note(&c.untold, now)
+	look := !c.untold.empty() || len(c.waiting) > 0 || (len(c.queue) > 0 && c.queue[0].wake < c.asleep)
+	if stay = c.idle < workersIdle; stay {
+		c.idle++
+	}
+	c.mu.Unlock()
+	if look {
+		signal(c.kick)
+	}
+	return stay
+}
+
+// take takes in the result of a probe.
+func (c *Checker) take(s *subject, result *Result, now time.Duration) {
 	warned := s.last.Warning != ""
-	s.probing, s.stop, s.last = false, nil, f.result
+	s.probing, s.stop, s.last = false, nil, *result
 	s.soon = never
 	if s.target == nil {
-		c.fleet.Canary(s.number, f.result.OK, s.began, now)
+		c.fleet.Canary(s.number, result.OK, s.began, now)
 		c.takeReview()
 	} else {
 		c.judge(s, now)
-		if w := f.result.Warning; w != "" && !warned {
-			out.warnings = append(out.warnings, warning{s.target.id, s.dest.name(), w})
+		if result.Warning != "" && !warned {
+			c.untold.warnings = append(c.untold.warnings, warning{s.target.id, s.dest.name(), result.Warning})
 		}
 	}
 	s.setWake()
@@ -350,10 +375,11 @@ func (c *Checker) turn(ctx context.Context) (out outcome, wait time.Duration) {
 		c.wake(ctx, c.queue[0], now)
 	}
 	c.note(&out, now)
-	if len(c.queue) == 0 {
-		return out, never
+	c.asleep = never
+	if len(c.queue) > 0 {
+		c.asleep = c.queue[0].wake
 	}
-	return out, c.queue[0].wake - now
+	return out, c.asleep - now
 }
 
 // wake looks at what a timer has come for.
@@ -416,12 +442,13 @@ func (c *Checker) start(ctx context.Context, s *subject, now time.Duration) {
 	c.running++
 	probeCtx, stop := context.WithCancel(ctx)
 	s.stop = stop
-	p := s.prober
-	c.probes.Go(func() {
-		defer stop()
-		result := c.probe(probeCtx, p)
-		c.results <- finished{subject: s, result: result, stopped: probeCtx.Err() != nil}
-	})
+	j := job{probeCtx, stop, s, s.prober}
+	select {
+	case c.jobs <- j:
+		c.idle--
+	default:
+		c.probes.Go(func() { c.work(j) })
+	}
 }
 
 // bucket bounds early probes: so many a second, and those of bucketSeconds at once.
