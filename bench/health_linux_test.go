@@ -138,11 +138,11 @@ func latenessSince(checker *health.Checker, first *health.Histogram) health.Hist
 	return now
 }
 
-// watch lets time pass, and calls look twice a second: often enough to see a
-// peak that lasts, and cheap enough to be no part of what it measures.
+// watch lets time pass, and calls look now and then: often enough to see a
+// peak that lasts, and seldom enough to be no part of what it measures.
 func watch(b *testing.B, d time.Duration, look func()) {
 	b.Helper()
-	ticker, end := time.NewTicker(500*time.Millisecond), time.NewTimer(d)
+	ticker, end := time.NewTicker(max(d/8, 200*time.Millisecond)), time.NewTimer(d)
 	defer ticker.Stop()
 	defer end.Stop()
 	for {

@@ -109,6 +109,18 @@ func systemDial(allow func(netip.Addr) error, own func(netip.AddrPort) bool) Dia
 	}
 }
 
+// systemReach reaches addresses that allow has nothing against.
+func systemReach(allow func(netip.Addr) error) func(context.Context, netip.AddrPort) error {
+	return func(ctx context.Context, to netip.AddrPort) error {
+		if allow != nil {
+			if err := allow(to.Addr()); err != nil {
+				return unwantedError("refused: " + err.Error())
+			}
+		}
+		return reachTCP(ctx, to)
+	}
+}
+
 // resolverDial connects to name servers, but not to this server itself.
 func resolverDial(own func(netip.AddrPort) bool) DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {

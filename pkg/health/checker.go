@@ -107,6 +107,7 @@ type Checker struct {
 	review   timer         // of the fleet's own deadline
 	queue    queue         // of all timers while Run runs
 	asleep   time.Duration // the loop sleeps until then
+	together time.Duration // ... and this long at least
 	waiting  []*subject    // due, while all slots are taken
 	early    bucket        // bounds the probes that come early
 	running  int           // probes under way, those of removed subjects included
@@ -150,8 +151,9 @@ func New(cfg Config) (*Checker, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	var reach func(context.Context, netip.AddrPort) error
 	if cfg.Dial == nil {
-		cfg.Dial = systemDial(cfg.Allow, cfg.Own)
+		cfg.Dial, reach = systemDial(cfg.Allow, cfg.Own), systemReach(cfg.Allow)
 	}
 	var boot [4]byte
 	_, _ = rand.Read(boot[:]) // never returns an error
@@ -165,6 +167,7 @@ func New(cfg Config) (*Checker, error) {
 
 		fleet: NewFleet(len(cfg.Canaries)), targets: map[string]*target{}, reasons: newReasons(), counts: newMeasured(),
 	}
+	c.common.reach = reach
 	c.review = timer{index: -1, wake: never}
 	c.slots = min(c.limit, slotsMin)
 	for i := range cfg.Canaries {
@@ -208,6 +211,9 @@ func (c *Checker) Update(targets []Target) {
 		}
 	}
 	c.early.setRate(rate)
+	if c.together = 0; rate >= manyProbes {
+		c.together = startsTogether
+	}
 	// As many as a fleet takes that hangs as a whole: more would only let a
 	// back-log of a busy machine fill its memory.
 	hanging += c.early.rate * (longest.Seconds() + bucketSeconds)

@@ -77,7 +77,8 @@ func (p phase) String() string {
 type common struct {
 	// Immutable.
 	dial  DialFunc
-	roots *x509.CertPool // nil: the system's
+	reach func(ctx context.Context, to netip.AddrPort) error // makes a connection and drops it; nil: by dial
+	roots *x509.CertPool                                     // nil: the system's
 	http2 *http.Transport
 
 	readers sync.Pool // of *bufio.Reader
@@ -175,15 +176,13 @@ type run struct {
 // reach notes how far the probe has come.
 func (r *run) reach(p phase) { r.reached.Store(int32(p)) }
 
-// probe makes one probe. It returns after the check's timeout at the latest,
-// or when ctx is done; then the result says nothing about the target.
+// probe makes one probe. ctx ends after the check's timeout; if it is canceled
+// before, the result says nothing about the target.
 func (p *prober) probe(ctx context.Context) Result {
 	if p.broken != "" {
 		return Result{Reason: p.broken}
 	}
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, p.check.Timeout)
-	defer cancel()
 	r := new(run)
 	if p.dest.addr.IsValid() {
 		r.reach(connecting)

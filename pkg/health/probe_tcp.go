@@ -5,16 +5,21 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 )
 
 // probeTCP makes a connection, says what the check has it say, and reads what
 // comes until the expected text is there.
 func (p *prober) probeTCP(ctx context.Context, r *run) (good string, err error) {
+	plain := p.check.Send == "" && p.check.Expect == ""
+	if plain && p.common.reach != nil && p.dest.addr.IsValid() && p.dest.addr.Zone() == "" {
+		return "connected", p.common.reach(ctx, netip.AddrPortFrom(p.dest.addr, p.check.Port))
+	}
 	conn, err := p.connect(ctx, "tcp")
 	if err != nil {
 		return "", err
 	}
-	if p.check.Send == "" && p.check.Expect == "" {
+	if plain {
 		conn.drop() // the connection was made: what becomes of it is of no interest
 		return "connected", nil
 	}
