@@ -65,6 +65,7 @@ func (d *statusDocument) write(w io.Writer, now time.Time) error {
 	for _, db := range s.Geo {
 		fmt.Fprintf(table, "geo\t%s\n", databaseLine(&db))
 	}
+	fmt.Fprintf(table, "checker\t%s\n", checkerLine(&s.Checker))
 	fmt.Fprintf(table, "cookies\t%s\n", cookiesLine(&s.Cookies))
 	fmt.Fprintf(table, "tokens\t%s\n", tokensLine(&s.Auth))
 	if len(d.Targets) > 0 {
@@ -122,6 +123,35 @@ func loadLine(l *api.Load) string {
 		return "none"
 	}
 	return fmt.Sprintf("%s at %s in %.3f s, %s, %s", l.Result, stamp(l.At), l.Seconds, count(l.Errors, "error"), count(l.Warnings, "warning"))
+}
+
+// checkerLine gives in a line what probes the targets.
+func checkerLine(c *api.Checker) string {
+	line := fmt.Sprintf("%d probed, ", c.Addresses)
+	switch canaries := c.CanariesGood + c.CanariesFailed; {
+	case c.InDoubt != "":
+		line += "FAILED PROBES ARE NOT BELIEVED, this node may be cut off"
+	case canaries == 0:
+		line += "no canaries"
+	default:
+		line += fmt.Sprintf("%d of %d canaries good", c.CanariesGood, canaries)
+	}
+	switch c.InDoubt {
+	case "canaries":
+		line += fmt.Sprintf(": %d of %d canaries fail", c.CanariesFailed, c.CanariesGood+c.CanariesFailed)
+	case "mass":
+		line += ": too many targets began to fail at once"
+	}
+	if c.Waiting > 0 {
+		line += fmt.Sprintf(", %d LATE", c.Waiting)
+	}
+	if c.Suppressed > 0 {
+		line += ", held down for flapping: " + count(c.Suppressed, "target")
+	}
+	if c.Votes > 0 {
+		line += ", " + count(c.Votes, "vote") + " from elsewhere"
+	}
+	return line
 }
 
 // databaseLine gives a geo database in a line.

@@ -242,6 +242,9 @@ func (n *Node) statusLines(now time.Time) []string {
 		lines = append(lines, line)
 	}
 	lines = append(lines, targetLines(n.targets())...)
+	if s.Checker.InDoubt != "" {
+		lines = append(lines, fmt.Sprintf("checker   DOES NOT BELIEVE ITS FAILED PROBES (%s)", s.Checker.InDoubt))
+	}
 	line := "cookies   " + s.Cookies.From
 	if len(s.Cookies.Secrets) > 0 {
 		line += ", secrets " + strings.Join(s.Cookies.Secrets, " ") + " since " + s.Cookies.Since.Format(time.RFC3339)

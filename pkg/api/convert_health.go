@@ -7,6 +7,14 @@ import (
 	"geodns/pkg/health"
 )
 
+// CheckerOf gives the checker's state its document.
+func CheckerOf(s *health.Stats) Checker {
+	return Checker{
+		InDoubt: s.InDoubt, Addresses: s.Addresses, CanariesGood: s.CanariesGood, CanariesFailed: s.CanariesFailed,
+		Running: s.Running, Slots: s.Slots, Waiting: s.Waiting, Votes: s.VotesFresh, Suppressed: s.Suppressed,
+	}
+}
+
 // CheckOf gives a check its document.
 func CheckOf(s health.CheckStatus) Check {
 	c := s.Check.WithDefaults()

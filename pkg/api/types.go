@@ -14,8 +14,22 @@ type Status struct {
 	World    World      `json:"world"              doc:"What is being served"`
 	LastLoad Load       `json:"last_load"          doc:"The last load that was tried"`
 	Geo      []Database `json:"geo"                doc:"Geo databases, in the order in which they are asked"`
+	Checker  Checker    `json:"checker"            doc:"What probes the targets"`
 	Cookies  Cookies    `json:"cookies"            doc:"DNS cookies (RFC 7873)"`
 	Auth     Auth       `json:"auth"               doc:"Tokens of this API"`
+}
+
+// Checker is what a node makes of its own health checks.
+type Checker struct {
+	InDoubt        string `json:"in_doubt,omitempty" enum:"canaries,mass" doc:"Why it does not believe its failed probes: most canaries fail; too many targets began to fail at once"`
+	Addresses      int    `json:"addresses"       doc:"Addresses that are probed"`
+	CanariesGood   int    `json:"canaries_good"   doc:"Canaries whose last probe was good"`
+	CanariesFailed int    `json:"canaries_failed" doc:"... failed, or has not been"`
+	Running        int    `json:"probes_running"  doc:"Probes under way"`
+	Slots          int    `json:"probes_max"      doc:"Probes that may be"`
+	Waiting        int    `json:"probes_waiting"  doc:"Probes that are due, and wait for another to end"`
+	Votes          int    `json:"votes"           doc:"Votes of other vantage points that count"`
+	Suppressed     int    `json:"suppressed"      doc:"Targets that are held down because they flapped"`
 }
 
 // Cookies is how a node makes and accepts DNS cookies (RFC 7873).
