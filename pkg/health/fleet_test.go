@@ -222,6 +222,7 @@ func TestVote(t *testing.T) {
 			{PoP: "ams", State: steering.Unknown},
 			{PoP: "ams", State: steering.Up, Age: -1},
 			{PoP: "ams", State: steering.Up, Age: 2 * time.Hour},
+			{PoP: "ams", State: steering.Degraded, Admit: steering.AdmitAll},
 		} {
 			if _, err := c.Vote(t.Context(), "web/t1", bad); !errors.Is(err, health.ErrVote) {
 				t.Errorf("%+v: %v", bad, err)
@@ -230,7 +231,7 @@ func TestVote(t *testing.T) {
 		if _, err := c.Vote(t.Context(), "web/t9", health.Vote{PoP: "ams", State: steering.Up}); !errors.Is(err, health.ErrNoTarget) {
 			t.Errorf("no target: %v", err)
 		}
-		if counts := c.Stats().Votes; counts != (health.VoteCounts{Accepted: 3, Stale: 3, Refused: 7}) {
+		if counts := c.Stats().Votes; counts != (health.VoteCounts{Accepted: 3, Stale: 3, Refused: 8}) {
 			t.Errorf("counts %+v", counts)
 		}
 		stop()

@@ -117,10 +117,10 @@ type Machine struct {
 	doubt  Doubt
 	hold   Hold
 	admit  uint16
-	ill    bool // some address fails or is down
 
 	slow       int // of slowSteps: how much of admit latency takes away
 	warm       bool
+	warmFrom   time.Duration // when it recovered
 	penalty    float64 // at penaltyAt
 	penaltyAt  time.Duration
 	suppressed bool
@@ -193,7 +193,6 @@ func (m *Machine) settle(s Standing, now time.Duration) Change {
 	m.verdict(&m.counted, now)
 	m.admit = m.admitted(&m.counted, now)
 	m.doubt = m.doubted(s, now)
-	m.ill = m.isIll()
 	change.To, change.ToDoubt, change.ToAdmit = m.state, m.doubt, m.admit
 	if change.Verdict() {
 		change.Reason = m.reason
@@ -283,7 +282,7 @@ func (m *Machine) verdict(t *tally, now time.Duration) {
 			reason = Dwelt
 		case NoHold:
 		}
-		m.warm = m.rules.WarmUp > 0
+		m.warm, m.warmFrom = m.rules.WarmUp > 0, now
 		m.become(m.wellState(t), reason, now)
 	default:
 		m.hold = NoHold
@@ -324,7 +323,7 @@ func (m *Machine) why(own Reason) Reason {
 	return own
 }
 
-// become changes the state. How long a slow target is up is one time.
+// become changes the state.
 func (m *Machine) become(state steering.State, reason Reason, now time.Duration) {
 	if m.state == state {
 		return
@@ -383,9 +382,9 @@ func (m *Machine) admitted(t *tally, now time.Duration) uint16 {
 	} else if m.state == steering.Degraded {
 		return m.admit // the last verdict stands
 	}
-	m.warm = m.warm && now-m.since < m.rules.WarmUp
+	m.warm = m.warm && now-m.warmFrom < m.rules.WarmUp
 	if m.warm {
-		step := (now - m.since) * warmSteps / m.rules.WarmUp
+		step := (now - m.warmFrom) * warmSteps / m.rules.WarmUp
 		part = min(part, float64(step+1)/warmSteps)
 	}
 	return uint16(part*steering.AdmitAll + 0.5)
@@ -499,9 +498,9 @@ func (m *Machine) Deadline(now time.Duration) (time.Duration, bool) {
 		at(t)
 	}
 	if m.warm {
-		step := int64((now - m.since) * warmSteps / m.rules.WarmUp)
+		step := int64((now - m.warmFrom) * warmSteps / m.rules.WarmUp)
 		// The first moment that belongs to the next step.
-		at(m.since + time.Duration(((step+1)*int64(m.rules.WarmUp)+warmSteps-1)/warmSteps))
+		at(m.warmFrom + time.Duration(((step+1)*int64(m.rules.WarmUp)+warmSteps-1)/warmSteps))
 	}
 	return next, next != never
 }

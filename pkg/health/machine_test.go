@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"testing"
 	"time"
 
+	"geodns/internal/dnstest"
 	"geodns/pkg/health"
 	"geodns/pkg/steering"
 )
@@ -119,21 +119,6 @@ func rounds(n int) int {
 	return n
 }
 
-// newSeed draws the seed of a random test, or takes the one that is asked for;
-// it is printed where the test fails, and with -v.
-func newSeed(t *testing.T) uint64 {
-	t.Helper()
-	seed := rand.Uint64()
-	if text := os.Getenv("GEODNS_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("GEODNS_SEED: %v", err)
-		}
-	}
-	t.Logf("GEODNS_SEED=%d repeats this", seed)
-	return seed
-}
-
 // lone is a fleet of one machine with one address.
 type lone struct {
 	fleet   *health.Fleet
@@ -174,7 +159,7 @@ func (l *lone) compare(slow *twin, now time.Duration) error {
 // changes something.
 func TestTwin(t *testing.T) {
 	t.Parallel()
-	random := rand.New(rand.NewPCG(newSeed(t), 1))
+	random := rand.New(rand.NewPCG(dnstest.Seed(t), 1))
 	for range rounds(3000) {
 		rules := plainRules(1+random.IntN(4), 1+random.IntN(4))
 		rules.MaxAge = time.Duration(10+random.IntN(30)) * time.Second

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"geodns/internal/dnstest"
 	"geodns/pkg/health"
 	"geodns/pkg/steering"
 )
@@ -265,7 +266,7 @@ func (s *schedule) damped(n *node) error {
 // is kept from a target before its time, and flapping is bounded.
 func TestRandomSchedules(t *testing.T) {
 	t.Parallel()
-	seed := newSeed(t)
+	seed := dnstest.Seed(t)
 	const shards = 8
 	for shard := range shards {
 		t.Run(strconv.Itoa(shard), func(t *testing.T) {
@@ -286,7 +287,7 @@ func TestRandomSchedules(t *testing.T) {
 // them in turn, in any way: nothing changes, TTL and admit included.
 func TestOneBadVantage(t *testing.T) {
 	t.Parallel()
-	seed := newSeed(t)
+	seed := dnstest.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 3))
 	for round := range rounds(300) {
 		rules := plainRules(1+random.IntN(4), 1+random.IntN(4))

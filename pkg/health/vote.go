@@ -48,6 +48,8 @@ func (v *Vote) Validate() error {
 		return fmt.Errorf("%w: the age %v is not within 0 and %v", ErrVote, v.Age, VoteAgeMax)
 	case v.State != steering.Up && v.State != steering.Degraded && v.State != steering.Down:
 		return fmt.Errorf("%w: the state is up, degraded or down, not %v", ErrVote, v.State)
+	case v.State == steering.Degraded && v.Admit == steering.AdmitAll:
+		return fmt.Errorf("%w: degraded says what part of its traffic the target should take: an admit of less than 1", ErrVote)
 	case len(v.Reason) > VoteReasonMax:
 		return fmt.Errorf("%w: the reason has %d bytes, at most %d are wanted", ErrVote, len(v.Reason), VoteReasonMax)
 	}
