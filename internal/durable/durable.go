@@ -121,6 +121,13 @@ func Read(path string) ([]byte, error) {
 			return payload, nil
 		}
 	}
+	return nil, SetAside(path, reason)
+}
+
+// SetAside renames a file whose content its owner cannot use to
+// path+".corrupt", over an earlier one, and gives the [*CorruptError] that says
+// so: a person can still look at it, and the next Write does not replace it.
+func SetAside(path, reason string) error {
 	corrupt := &CorruptError{Path: path, Reason: reason}
 	aside := path + ".corrupt"
 	if err := os.Rename(path, aside); err != nil {
@@ -128,7 +135,7 @@ func Read(path string) ([]byte, error) {
 	} else {
 		corrupt.Aside = aside
 	}
-	return nil, corrupt
+	return corrupt
 }
 
 // readBounded returns the whole file, or the reason why it cannot be one of

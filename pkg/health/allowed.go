@@ -55,6 +55,7 @@ func metadata() []netip.Addr {
 		netip.AddrFrom4([4]byte{168, 63, 129, 16}),                                         // Azure
 		netip.AddrFrom4([4]byte{192, 0, 0, 192}),                                           // Oracle
 		netip.AddrFrom16([16]byte{0: 0xFD, 1: 0x00, 2: 0x0E, 3: 0xC2, 14: 0x02, 15: 0x54}), // AWS
+		netip.AddrFrom16([16]byte{0: 0xFD, 1: 0x20, 2: 0x00, 3: 0xCE, 14: 0x02, 15: 0x54}), // Google
 	}
 }
 

@@ -25,7 +25,7 @@ type voteAnswer struct {
 // answers are about to follow it. Not accepted, without an error: the vote is
 // not later than one of the same PoP that is known, or older than the check
 // keeps votes; it changed nothing. The error is ErrNoTarget, or wraps ErrVote,
-// or says that Run does not run or that ctx is done.
+// or says that Run has ended or that ctx is done. Before Run it waits.
 func (c *Checker) Vote(ctx context.Context, targetID string, v Vote) (accepted bool, err error) {
 	v.Reason = clean(v.Reason)
 	if err := v.Validate(); err != nil {

@@ -69,10 +69,9 @@ type Config struct {
 	Canaries []Target
 	// Log gets each verdict, and trouble with the state file; nil: nothing is logged.
 	Log *slog.Logger
-	// OnChange is called after any verdict, admit or doubt changed, but not for
-	// what Update itself changes. It is called from one goroutine at a time,
-	// holding no lock, and must not block: no probe is started meanwhile. nil:
-	// nothing is called.
+	// OnChange is called after any verdict, admit or doubt changed, while Run
+	// runs. It is called from one goroutine at a time, holding no lock, and must
+	// not block: no probe is started meanwhile. nil: nothing is called.
 	OnChange func()
 	// OnEvent is called for each verdict, behind OnChange and like it.
 	OnEvent func(Event)
@@ -97,6 +96,7 @@ type Checker struct {
 	changed chan struct{}    // there are verdicts to be saved
 	ended   chan struct{}    // closed when Run's loop has ended
 	probes  sync.WaitGroup
+	tuning  sync.Mutex // held by Tune; taken before mu
 
 	mu sync.Mutex // guards the following
 
@@ -250,7 +250,9 @@ func (c *Checker) makeTarget(t *Target, old *target, now time.Duration) *target 
 	if len(dests) == 0 {
 		return nil
 	}
-	if old != nil && old.tested != made.tested {
+	// Where nothing of it is the same, what was said of the old target, by
+	// whomever, is said of something else.
+	if old != nil && (old.tested != made.tested || !slices.ContainsFunc(dests, func(d destination) bool { return old.index(d) >= 0 })) {
 		old = nil
 	}
 	rules := check.rules(c.cfg.MaxAge)

@@ -56,7 +56,7 @@ func (c *Checker) note(out *outcome, now time.Duration) {
 		if t == nil || t.machine != change.Machine {
 			continue
 		}
-		out.changed = true
+		out.changed = out.changed || change.Any()
 		c.schedule(t, now)
 		if change.Verdict() {
 			out.events = append(out.events, c.event(t, &change.Change, now))

@@ -57,7 +57,7 @@ func TestProbeExpiry(t *testing.T) {
 		{"never warned", 30 * time.Minute, health.Check{ExpiryWarning: -1}, true, "", ""},
 		{"over, insecure", -2*time.Hour - time.Minute, health.Check{Insecure: true}, true, "", "certificate ended 2h ago"},
 		{"long, insecure", 9*day + 2*time.Hour + time.Minute, health.Check{Insecure: true}, true, "", "certificate ends in 9d2h"},
-		{"over", -time.Hour, health.Check{}, false, "certificate: certificate has expired", ""},
+		{"over", -time.Hour, health.Check{}, false, "certificate: it has expired, on 2", ""},
 		{"other name", 30 * time.Minute, health.Check{SNI: "other.example.com"}, false, "certificate: certificate is valid for", ""},
 		{"other name, insecure", 30 * time.Minute, health.Check{SNI: "other.example.com", Insecure: true}, true, "", "certificate ends in "},
 	} {
@@ -179,7 +179,7 @@ func TestProbeResumeEnds(t *testing.T) {
 	var got health.Result
 	for got = prober(t.Context()); got.OK && time.Now().Before(ends.Add(5*time.Second)); got = prober(t.Context()) {
 	}
-	wantResult(t, got, false, "certificate has expired")
+	wantResult(t, got, false, "it has expired")
 }
 
 // TestProbeTLSKind covers servers that do not shake hands to the end.

@@ -124,7 +124,7 @@ const (
 	MassHold     = massHold
 	MassTargets  = massTargets
 	MassNetworks = massNetworks
-	WarmSteps    = warmSteps
+	ReasonsKept  = reasonsKept
 )
 
 // SystemDialOwn is the default of Config.Dial, with name servers that it may not ask.

@@ -22,7 +22,8 @@ type Fleet struct {
 	changes  []Changed
 }
 
-// Changed is a change of one machine.
+// Changed is a change of one machine: of what answers go by, or of what holds it
+// down, which moves its deadline.
 type Changed struct {
 	Machine *Machine
 	Change
@@ -67,12 +68,12 @@ func (f *Fleet) Probe(m *Machine, address int, good bool, latency, now time.Dura
 // fail: before the member is settled, so that what makes a mass failure of the
 // others is not believed itself.
 func (f *Fleet) watch(m *Machine, now time.Duration) {
-	networks, failing := m.failing()
-	if failing && !m.wasFailing {
+	networks := m.suspects()
+	if len(networks) > 0 && !m.suspect {
 		f.self.begins(m, networks, now)
 	}
-	m.wasFailing = failing
-	if !m.isIll() {
+	m.suspect = len(networks) > 0
+	if !m.ill() {
 		f.self.ends(m)
 	}
 	if s := f.self.standing(); s.Doubt != Confident {
@@ -90,6 +91,7 @@ func (f *Fleet) Canary(i int, good bool, began, now time.Duration) {
 // its PoP that is known, or there is no room for another PoP.
 func (f *Fleet) Vote(m *Machine, v *Vote, now time.Duration) bool {
 	b := ballot{Vote: *v, observed: now - v.Age}
+	m.dropStale(now)
 	for i := range m.votes {
 		if m.votes[i].PoP != v.PoP {
 			continue
@@ -101,8 +103,7 @@ func (f *Fleet) Vote(m *Machine, v *Vote, now time.Duration) bool {
 		f.settle(m, now)
 		return true
 	}
-	m.dropStale(now)
-	if len(m.votes) >= VantagesMax {
+	if len(m.votes) >= VantagesMax && !m.dropOldest(now) {
 		return false
 	}
 	m.votes = append(m.votes, b)
@@ -110,8 +111,25 @@ func (f *Fleet) Vote(m *Machine, v *Vote, now time.Duration) bool {
 	return true
 }
 
-// dropStale makes room by forgetting PoPs that were not heard of for so long
-// that none of their votes can still be under way.
+// dropOldest makes room for another PoP by forgetting the one whose vote is the
+// oldest, if that does not count any more.
+func (m *Machine) dropOldest(now time.Duration) bool {
+	oldest := 0
+	for i := range m.votes {
+		if m.votes[i].observed < m.votes[oldest].observed {
+			oldest = i
+		}
+	}
+	if m.votes[oldest].fresh(&m.rules, now) {
+		return false
+	}
+	m.votes = slices.Delete(m.votes, oldest, oldest+1)
+	return true
+}
+
+// dropStale forgets PoPs that were not heard of for so long that none of their
+// votes can still be under way. A PoP whose clock was ahead when it began is
+// taken seriously again after that.
 func (m *Machine) dropStale(now time.Duration) {
 	kept := m.votes[:0]
 	for i := range m.votes {
@@ -181,18 +199,19 @@ func (m *Machine) forgive() {
 	for i := range m.views {
 		m.views[i].forgive(&m.rules)
 	}
-	m.wasFailing = false
+	m.suspect = false
 }
 
 // settle settles a member and keeps what changed.
 func (f *Fleet) settle(m *Machine, now time.Duration) {
+	held := m.hold
 	change := m.settle(f.standing, now)
-	if _, failing := m.failing(); failing {
+	if m.failing() {
 		f.failing[m] = struct{}{}
 	} else {
 		delete(f.failing, m)
 	}
-	if change.Any() {
+	if change.Any() || held != m.hold {
 		f.changes = append(f.changes, Changed{m, change})
 	}
 }

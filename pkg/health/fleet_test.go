@@ -262,6 +262,123 @@ func TestVantagesMax(t *testing.T) {
 	}
 }
 
+// TestBootOfTheFuture covers a voter whose clock was ahead when it began: it is
+// heard again when nothing of it can be under way any more.
+func TestBootOfTheFuture(t *testing.T) {
+	t.Parallel()
+	l := newLone(plainRules(3, 4))
+	vote := func(boot uint64, now time.Duration) bool {
+		return l.fleet.Vote(l.machine, &health.Vote{PoP: "ams", Boot: boot, State: steering.Up}, now)
+	}
+	if !vote(4_000_000_000, time.Second) || vote(1_700_000_000, time.Hour) || !vote(1_700_000_000, 2*time.Hour) {
+		t.Error("refused too long, or not at all")
+	}
+}
+
+// TestVotesFallSilentInWarmUp covers a warm-up under a part that votes had last:
+// it goes on when they fall silent, and a reload that takes warm_up away ends it.
+func TestVotesFallSilentInWarmUp(t *testing.T) {
+	t.Parallel()
+	rules := plainRules(1, 2)
+	rules.WarmUp, rules.Votes.MaxAge = 10*time.Minute, time.Minute
+	f := health.NewFleet(1)
+	m := health.NewMachine("t", rules, []string{"n"}, 0)
+	f.Add(m, 0)
+	f.Canary(0, true, 2*time.Second, 2*time.Second)
+	f.Probe(m, 0, false, time.Millisecond, time.Second)
+	f.Canary(0, true, 3*time.Second, 3*time.Second) // this node calls it down
+	for pop := range 2 {
+		f.Vote(m, &health.Vote{PoP: fmt.Sprint(pop), Sequence: 1, State: steering.Degraded, Admit: steering.AdmitAll / 2}, 4*time.Second)
+	}
+	if v := m.Verdict(); v.State != steering.Degraded || v.Admit > steering.AdmitAll/10 {
+		t.Fatalf("not warming up: %+v", v)
+	}
+	f.Canary(0, false, 5*time.Second, 6*time.Second)
+	f.Tick(m, 5*time.Minute)
+	if v := m.Verdict(); v.State != steering.Degraded || v.Admit < steering.AdmitAll*4/10 || v.Admit > steering.AdmitAll/2 {
+		t.Errorf("half way up, and the votes silent: %+v", v)
+	}
+	rules.WarmUp = 0
+	f.Reshape(m, rules, []int{0}, []string{"n"}, 5*time.Minute)
+	if at, ok := m.Deadline(5 * time.Minute); ok && at <= 5*time.Minute {
+		t.Errorf("deadline %v", at)
+	}
+	if v := m.Verdict(); v.Admit != steering.AdmitAll/2 && v.Admit != steering.AdmitAll/2+1 {
+		t.Errorf("without a warm-up: %+v", v)
+	}
+}
+
+// TestCanariesGoBeyondSlots covers canaries of a node whose slots are all taken
+// by targets that hang: nothing would be believed without them.
+func TestCanariesGoBeyondSlots(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet()
+		c := newChecker(t, f, health.Config{Canaries: canaries("192.0.2.1")})
+		c.SetSlots(4)
+		targets := makeTargets(100, webCheck())
+		for _, target := range targets {
+			f.set(target.Addrs[0].String(), false, time.Hour)
+		}
+		c.Update(targets)
+		run(t, c)
+		sleep(20 * time.Second)
+		if n := len(f.startsOf("192.0.2.1")); n < 19 {
+			t.Errorf("%d probes of the canary in 20 s", n)
+		}
+	})
+}
+
+// TestReasonsAreSwept covers a back end whose reasons are all different: those
+// of others are still kept when there is no room for more.
+func TestReasonsAreSwept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		c, err := health.New(health.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetProbe(func(_ context.Context, name string, _ health.Check) health.Result {
+			if n++; name == "10.0.0.2" && n > 2*health.ReasonsKept {
+				return health.Result{OK: true, Reason: "something new"}
+			}
+			return health.Result{OK: true, Reason: fmt.Sprintf("banner %d", n)}
+		})
+		check := webCheck()
+		check.Interval, check.Timeout = 100*time.Millisecond, 100*time.Millisecond
+		c.Update(makeTargets(2, check))
+		run(t, c)
+		sleep(2 * health.ReasonsKept * 55 * time.Millisecond)
+		all, _ := c.History("web/t2")
+		if last := all[len(all)-1]; last.Reason != "something new" {
+			t.Errorf("kept as %q", last.Reason)
+		}
+	})
+}
+
+// TestReplacedAddress covers a target whose dead host is replaced by another at
+// another address: what held the old one down does not hold the new one.
+func TestReplacedAddress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet()
+		c := newChecker(t, f, health.Config{})
+		check := webCheck()
+		check.Dwell = time.Hour
+		targets := makeTargets(1, check)
+		f.set("10.0.0.1", true, 0)
+		c.Update(targets)
+		run(t, c)
+		sleep(10 * time.Second)
+		wantVerdict(t, c, "web/t1", steering.Down, false)
+		targets[0].Addrs = []netip.Addr{netip.MustParseAddr("10.0.0.9")}
+		c.Update(targets)
+		sleep(2 * time.Second)
+		wantVerdict(t, c, "web/t1", steering.Up, false)
+	})
+}
+
 // TestAdmitOfVotes covers the part that a target takes when vantage points
 // differ: what so many want at most as could call it down.
 func TestAdmitOfVotes(t *testing.T) {

@@ -15,6 +15,10 @@ const (
 	// most are the same few, but part of a reason may be a back end's text.
 	reasonsKept = 4096
 
+	// sweepEvery is how often those that are full are swept at most: a look at
+	// all records of 10,000 addresses takes some milliseconds.
+	sweepEvery = time.Minute
+
 	// reasonLost stands for a reason that came when there was no room for it.
 	reasonLost = "(there are too many different reasons to keep this one)"
 )
@@ -66,10 +70,12 @@ func (r *ring) all() []record {
 	return slices.Concat(r.records[r.next:], r.records[:r.next])
 }
 
-// reasons numbers texts. Once given, a number keeps its meaning.
+// reasons numbers texts. A number keeps its meaning for as long as a record has it.
 type reasons struct {
 	texts   []string
 	numbers map[string]uint16
+	free    []uint16      // numbers whose texts no record has any more
+	swept   time.Duration // when these were looked for
 }
 
 // newReasons makes one that knows what to say when it is full.
@@ -82,6 +88,12 @@ func (r *reasons) number(text string) uint16 {
 	if n, known := r.numbers[text]; known {
 		return n
 	}
+	if n := len(r.free); n > 0 {
+		number := r.free[n-1]
+		r.free = r.free[:n-1]
+		r.texts[number], r.numbers[text] = text, number
+		return number
+	}
 	if len(r.texts) >= reasonsKept {
 		return 0
 	}
@@ -91,8 +103,32 @@ func (r *reasons) number(text string) uint16 {
 	return n
 }
 
+// sweep frees the numbers that no record has, once all are given.
+func (c *Checker) sweep(now time.Duration) {
+	r := &c.reasons
+	if len(r.texts) < reasonsKept || len(r.free) > 0 || now-r.swept < sweepEvery {
+		return
+	}
+	r.swept = now
+	used := make([]bool, reasonsKept)
+	for _, t := range c.order {
+		for _, s := range t.subjects {
+			for _, x := range s.history.records {
+				used[x.reason] = true
+			}
+		}
+	}
+	for n := 1; n < len(r.texts); n++ { // 0 stays what it is
+		if !used[n] {
+			delete(r.numbers, r.texts[n])
+			r.free = append(r.free, uint16(n)) //nolint:gosec // below reasonsKept
+		}
+	}
+}
+
 // keep keeps a probe that ended at now.
 func (c *Checker) keep(s *subject, result *Result, now time.Duration) {
+	c.sweep(now)
 	x := record{at: now, latency: uint32(min(result.Latency.Microseconds(), 1<<32-1)), reason: c.reasons.number(result.Reason)}
 	if result.OK {
 		x.flags |= recordOK

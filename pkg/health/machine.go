@@ -117,16 +117,17 @@ type Machine struct {
 	doubt  Doubt
 	hold   Hold
 	admit  uint16
+	part   float64 // of its traffic, as the votes had it last
 
 	slow       int // of slowSteps: how much of admit latency takes away
 	warm       bool
 	warmFrom   time.Duration // when it recovered
-	penalty    float64 // at penaltyAt
+	penalty    float64       // at penaltyAt
 	penaltyAt  time.Duration
 	suppressed bool
-	counted    tally // the votes when the machine was settled last
-	alone      bool  // this node's was the only one, then and before
-	wasFailing bool
+	counted    tally  // the votes when the machine was settled last
+	alone      bool   // this node's was the only one, then and before
+	suspect    bool   // when it was looked at last
 	reason     Reason // of state
 }
 
@@ -158,7 +159,7 @@ func (c *Change) Any() bool {
 func NewMachine(id string, r Rules, nets []string, now time.Duration) *Machine {
 	m := &Machine{
 		ID: id, rules: r, nets: nets, views: make([]view, len(nets)), state: steering.Unknown, since: now,
-		doubt: NeverProbed, admit: steering.AdmitAll,
+		doubt: NeverProbed, admit: steering.AdmitAll, part: 1,
 	}
 	return m
 }
@@ -191,7 +192,7 @@ func (m *Machine) settle(s Standing, now time.Duration) Change {
 	m.counted = m.tally(s, now, false)
 	m.alone = before <= 1 && m.counted.votes <= 1 && m.counted.own
 	m.verdict(&m.counted, now)
-	m.admit = m.admitted(&m.counted, now)
+	m.admit = m.admitted(now)
 	m.doubt = m.doubted(s, now)
 	change.To, change.ToDoubt, change.ToAdmit = m.state, m.doubt, m.admit
 	if change.Verdict() {
@@ -234,9 +235,8 @@ func (m *Machine) tally(s Standing, now time.Duration, worse bool) tally {
 			parts = append(parts, part)
 		}
 	}
-	own := m.opinion()
-	void := own == steering.Down && s.Doubt != Confident
-	last := m.lastProbe()
+	own, last := m.opinion(), m.lastProbe()
+	void := m.void(own, s)
 	counts := own != steering.Unknown && !void && last != never && now-last < m.rules.MaxAge
 	switch {
 	case worse, counts && own == steering.Down:
@@ -245,8 +245,34 @@ func (m *Machine) tally(s Standing, now time.Duration, worse bool) tally {
 		parts = append(parts, 1-float64(m.slow)/slowSteps)
 	}
 	t := m.rules.Votes.count(parts)
-	t.own = counts
+	t.own, t.void = counts, void
 	return t
+}
+
+// void reports whether this node's vote does not count, for it rests on failed
+// probes that the node does not believe. What it called down before the doubt
+// began it believed, and a mass failure takes nothing of that back; without
+// its canaries it cannot know whether that is still so.
+func (m *Machine) void(own steering.State, s Standing) bool {
+	switch s.Doubt {
+	case CanariesFail:
+		return own == steering.Down || m.lapsed()
+	case MassFailure:
+		return m.lapsed()
+	case Confident, selfDoubtsEnd:
+	}
+	return false
+}
+
+// lapsed reports whether the last probe of some address failed that is not
+// called down.
+func (m *Machine) lapsed() bool {
+	for i := range m.views {
+		if v := &m.views[i]; v.state != steering.Down && v.lapses > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // verdict takes the votes' call over, unless something holds the target down.
@@ -262,6 +288,10 @@ func (m *Machine) verdict(t *tally, now time.Duration) {
 	}
 	m.punish(called, now)
 	m.called = called
+	m.part = 1
+	if called != steering.Down {
+		m.part = t.admit
+	}
 	switch {
 	case called == steering.Down:
 		m.hold = NoHold
@@ -373,16 +403,14 @@ func (m *Machine) slowness() int {
 	return int(exact + 0.5)
 }
 
-// admitted gives admit: the part that the votes would have, and no more than
-// the warm-up has come to.
-func (m *Machine) admitted(t *tally, now time.Duration) uint16 {
-	part := 1.0
-	if t.votes > 0 && m.state != steering.Down {
-		part = t.admit
-	} else if m.state == steering.Degraded {
-		return m.admit // the last verdict stands
-	}
+// admitted gives admit: the part that the votes would have, or would have had
+// when they said something last, and no more than the warm-up has come to.
+func (m *Machine) admitted(now time.Duration) uint16 {
 	m.warm = m.warm && now-m.warmFrom < m.rules.WarmUp
+	part := m.part
+	if m.state == steering.Unknown {
+		part = 1
+	}
 	if m.warm {
 		step := (now - m.warmFrom) * warmSteps / m.rules.WarmUp
 		part = min(part, float64(step+1)/warmSteps)
@@ -419,25 +447,27 @@ func (m *Machine) doubted(s Standing, now time.Duration) Doubt {
 	return NoDoubt
 }
 
-// isIll reports whether some address fails or is down.
-func (m *Machine) isIll() bool {
+// ill reports whether the last probe of some address failed, or it is down.
+func (m *Machine) ill() bool { return m.lapsed() || m.opinion() == steering.Down }
+
+// failing reports whether some address fails that is not, or not yet, down.
+func (m *Machine) failing() bool {
 	for i := range m.views {
-		if v := &m.views[i]; v.state == steering.Down || v.failing() {
+		if m.views[i].failing() {
 			return true
 		}
 	}
 	return false
 }
 
-// failing reports whether some address fails that is not, or not yet, down,
-// and gives what fails together with it.
-func (m *Machine) failing() (networks []string, failing bool) {
+// suspects gives what fails together with each address that is suspect.
+func (m *Machine) suspects() (networks []string) {
 	for i := range m.views {
-		if m.views[i].failing() {
+		if m.views[i].suspect() {
 			networks = append(networks, m.nets[i])
 		}
 	}
-	return networks, len(networks) > 0
+	return networks
 }
 
 // lastProbe gives when that address was probed last whose last probe by this
@@ -484,8 +514,12 @@ func (m *Machine) Deadline(now time.Duration) (time.Duration, bool) {
 		}
 	}
 	for i := range m.views {
-		if t, ok := m.views[i].doubtEnds(&m.rules); ok {
+		v := &m.views[i]
+		if t, ok := v.doubtEnds(&m.rules); ok {
 			at(t)
+		}
+		if v.state != steering.Down && v.lapses > 0 {
+			at(v.badFrom + massHold)
 		}
 	}
 	for i := range m.votes {
@@ -497,7 +531,7 @@ func (m *Machine) Deadline(now time.Duration) (time.Duration, bool) {
 	if t, ok := m.holdEnds(); ok {
 		at(t)
 	}
-	if m.warm {
+	if m.warm && m.rules.WarmUp > 0 {
 		step := int64((now - m.warmFrom) * warmSteps / m.rules.WarmUp)
 		// The first moment that belongs to the next step.
 		at(m.warmFrom + time.Duration(((step+1)*int64(m.rules.WarmUp)+warmSteps-1)/warmSteps))

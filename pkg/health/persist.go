@@ -29,6 +29,10 @@ const (
 	// one that was set, differ by that much. Beyond it its age means nothing.
 	clockSlack = time.Minute
 
+	// savedAgeMax bounds the age of what is restored: a year says no more than
+	// ten do, and the sum of two such times is still one.
+	savedAgeMax = 365 * 24 * time.Hour
+
 	// savedVersion is that of the file's content.
 	savedVersion = 2
 )
@@ -55,6 +59,18 @@ type savedTarget struct {
 	Suppressed bool           `json:"suppressed,omitempty"`
 	Written    time.Time      `json:"written"`
 	Addresses  []savedAddress `json:"addresses"`
+	Votes      []savedVote    `json:"votes,omitempty"` // pushed ones that counted
+}
+
+// savedVote is the vote of another vantage point.
+type savedVote struct {
+	PoP      string    `json:"pop"`
+	Boot     uint64    `json:"boot"`
+	Sequence uint64    `json:"sequence"`
+	Observed time.Time `json:"observed"`
+	State    string    `json:"state"`
+	Admit    uint16    `json:"admit"`
+	Reason   string    `json:"reason,omitempty"`
 }
 
 // savedAddress is the view of one address.
@@ -70,16 +86,20 @@ type savedAddress struct {
 func (s *savedTarget) key() string { return s.Target + "\n" + s.Check }
 
 // fresh reports whether the verdict may still be used at wall: some address
-// was probed within maxAge. A clock that was set makes any age possible, and
-// only those that make sense count.
+// was probed, or a vote came, within maxAge. A clock that was set makes any age
+// possible, and only those that make sense count.
 func (s *savedTarget) fresh(wall time.Time, maxAge time.Duration) bool {
-	for _, a := range s.Addresses {
-		if age := wall.Sub(a.Probe); age >= -clockSlack && age < maxAge {
-			return true
-		}
+	within := func(at time.Time) bool {
+		age := wall.Sub(at)
+		return age >= -clockSlack && age < maxAge
 	}
-	return false
+	return slices.ContainsFunc(s.Addresses, func(a savedAddress) bool { return within(a.Probe) }) ||
+		slices.ContainsFunc(s.Votes, func(v savedVote) bool { return within(v.Observed) })
 }
+
+// ageOf gives the age of a saved time, bounded: what lies in the future is of
+// now, and whatever the file says, sums with it do not overflow.
+func ageOf(at, wall time.Time) time.Duration { return min(max(wall.Sub(at), 0), savedAgeMax) }
 
 // load reads the state file. Whatever is wrong with it costs no more than the
 // verdicts in it.
@@ -94,7 +114,9 @@ func (c *Checker) load() map[string]savedTarget {
 	}
 	var file savedFile
 	if err == nil {
-		file, err = decodeSaved(payload)
+		if file, err = decodeSaved(payload); err != nil {
+			err = durable.SetAside(c.cfg.StatePath, err.Error())
+		}
 	}
 	if err != nil {
 		c.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "verdicts of the last run are lost",
@@ -150,7 +172,7 @@ func (c *Checker) restore(t *target, whole bool, keep []int, wall time.Time, now
 			state, ok := stateOf(a.State)
 			if a.Address == s.dest.name() && ok {
 				t.machine.views[i].state = state
-				t.machine.views[i].probe = min(now, now-wall.Sub(a.Probe))
+				t.machine.views[i].probe = now - ageOf(a.Probe, wall)
 				s.last = Result{OK: a.OK, Reason: a.Reason}
 			}
 		}
@@ -164,10 +186,15 @@ func (s *savedTarget) restore(m *Machine, wall time.Time, now time.Duration) {
 	if !ok {
 		return
 	}
-	m.state, m.since = state, min(now, now-wall.Sub(s.Since))
+	m.state, m.since = state, now-ageOf(s.Since, wall)
 	m.reason = reasonOf(s.Reason)
 	if state == steering.Degraded {
-		m.admit = s.Admit
+		m.part = float64(s.Admit) / steering.AdmitAll
+	}
+	for i := range s.Votes {
+		if b, ok := s.Votes[i].restore(wall, now); ok && len(m.votes) < VantagesMax {
+			m.votes = append(m.votes, b)
+		}
 	}
 	if called, ok := stateOf(s.Called); ok {
 		m.called = called
@@ -177,6 +204,16 @@ func (s *savedTarget) restore(m *Machine, wall time.Time, now time.Duration) {
 		m.penaltyAt = now
 		m.suppressed = s.Suppressed
 	}
+}
+
+// restore gives the ballot of a vote that was saved; false: it is none.
+func (s *savedVote) restore(wall time.Time, now time.Duration) (ballot, bool) {
+	state, _ := stateOf(s.State)
+	b := ballot{
+		Vote:     Vote{PoP: s.PoP, Boot: s.Boot, Sequence: s.Sequence, State: state, Admit: s.Admit, Reason: clean(s.Reason)},
+		observed: now - ageOf(s.Observed, wall),
+	}
+	return b, b.Validate() == nil && wall.Sub(s.Observed) >= -clockSlack
 }
 
 // save gives what of the target is to be kept; false: nothing is known of it.
@@ -192,6 +229,14 @@ func (t *target) save(wall time.Time, now time.Duration) (savedTarget, bool) {
 	}
 	if m.called != steering.Unknown {
 		s.Called = m.called.String()
+	}
+	for i := range m.votes {
+		if b := &m.votes[i]; b.fresh(&m.rules, now) {
+			s.Votes = append(s.Votes, savedVote{
+				PoP: b.PoP, Boot: b.Boot, Sequence: b.Sequence, Observed: wall.Add(b.observed - now).UTC(), State: b.State.String(),
+				Admit: b.Admit, Reason: b.Reason,
+			})
+		}
 	}
 	for i, subject := range t.subjects {
 		v := &m.views[i]
@@ -294,10 +339,9 @@ func (c *Checker) verdicts() []savedTarget {
 			all = append(all, s)
 		}
 	}
+	maps.DeleteFunc(c.restored, func(_ string, s savedTarget) bool { return !s.fresh(wall, c.cfg.MaxAge) })
 	for _, key := range slices.Sorted(maps.Keys(c.restored)) {
-		if s := c.restored[key]; s.fresh(wall, c.cfg.MaxAge) {
-			all = append(all, s)
-		}
+		all = append(all, c.restored[key])
 	}
 	return all
 }

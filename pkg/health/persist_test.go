@@ -160,10 +160,10 @@ func TestBadState(t *testing.T) {
 		{"in the future", write(verdict("down", -time.Hour)), "fresh=0", steering.Unknown, false},
 		{"no such state", write(verdict("sideways", time.Minute)), "fresh=1", steering.Unknown, false},
 		{"unknown", write(verdict("unknown", time.Minute)), "fresh=1", steering.Unknown, false},
-		{"an earlier version", write(`{"version":1,"verdicts":[]}`), "version 1, this is 2", steering.Unknown, false},
-		{"another version", write(`{"version":3,"targets":"all well"}`), "are lost", steering.Unknown, false},
-		{"a number for a version", write(`{"version":7}`), "version 7, this is 2", steering.Unknown, false},
-		{"no JSON", write("{"), "reading saved verdicts", steering.Unknown, false},
+		{"an earlier version", write(`{"version":1,"verdicts":[]}`), "version 1, this is 2", steering.Unknown, true},
+		{"another version", write(`{"version":3,"targets":"all well"}`), "are lost", steering.Unknown, true},
+		{"a number for a version", write(`{"version":7}`), "version 7, this is 2", steering.Unknown, true},
+		{"no JSON", write("{"), "reading saved verdicts", steering.Unknown, true},
 		{"torn", func(t *testing.T, path string) {
 			t.Helper()
 			if err := os.WriteFile(path, []byte("geodns-durable 1 100"), 0o600); err != nil {
@@ -202,6 +202,33 @@ func TestBadState(t *testing.T) {
 			}
 			if _, err := os.Stat(path + ".corrupt"); (err == nil) != tt.aside {
 				t.Errorf("set aside: %v", err)
+			}
+		})
+	}
+}
+
+// TestImpossibleTimes covers a state file whose times are no times: what it
+// says is in doubt until a probe, and holds nothing.
+func TestImpossibleTimes(t *testing.T) {
+	t.Parallel()
+	for _, since := range []string{"0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z", "1700-01-01T00:00:00Z"} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet()
+			path := filepath.Join(t.TempDir(), "verdicts")
+			now := time.Now().Format(time.RFC3339Nano)
+			text := fmt.Sprintf(`{"version":2,"targets":[{"target":"web/t1","check":"http 80 /","state":"down","called":"down","since":%q,"written":%q,`+
+				`"penalty":1e300,"addresses":[{"address":"10.0.0.1","state":"down","probe":%q},{"address":"10.0.0.9","state":"down","probe":%q}],`+
+				`"votes":[{"pop":"ams","state":"down","observed":%q},{"pop":"","state":"down","observed":%q}]}]}`, since, since, now, since, since, now)
+			if err := durable.Write(path, []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+			c := newChecker(t, f, health.Config{StatePath: path})
+			c.Update(makeTargets(1, webCheck()))
+			run(t, c)
+			wantVerdict(t, c, "web/t1", steering.Down, true)
+			sleep(30 * time.Minute) // what the penalty may hold it, at its ceiling
+			if v, _ := c.Verdict("web/t1"); v.State != steering.Up {
+				t.Errorf("since %s: %+v", since, c.Snapshot())
 			}
 		})
 	}

@@ -163,7 +163,7 @@ func (p *prober) prepare() error {
 
 // fits reports whether the prober serves for a check that tests the same as its own.
 func (p *prober) fits(check Check) bool {
-	return p.check.Timeout == check.Timeout && p.check.ExpiryWarning == check.ExpiryWarning
+	return p.broken == "" && p.check.Timeout == check.Timeout && p.check.ExpiryWarning == check.ExpiryWarning
 }
 
 // run is what is noted of one probe while it is made.

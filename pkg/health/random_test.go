@@ -43,6 +43,7 @@ type node struct {
 	good    float64         // share of good probes at present
 	rows    []int           // failed probes in a row, of each address
 	goods   []int           // good ones
+	last    []time.Duration // when each address was probed last
 	fallen  []bool          // fall failed probes in a row, or a first one, and no rise good ones since
 	votes   map[string]vote // by PoP
 	downs   []time.Duration // verdicts down of what was up
@@ -80,11 +81,18 @@ func newSchedule(random *rand.Rand) *schedule {
 	}
 	canaries := random.IntN(3)
 	s := &schedule{random: random, rules: check.Rules(), fleet: health.NewFleet(canaries), quiet: canaries == 0}
-	for i := range 1 + random.IntN(3) {
+	targets := 1 + random.IntN(3)
+	if canaries == 0 && random.IntN(4) == 0 { // enough for a mass failure
+		targets += 8 + random.IntN(4)
+	}
+	for i := range targets {
 		nets := make([]string, 1+random.IntN(2))
+		for address := range nets {
+			nets[address] = strconv.Itoa(i % 5)
+		}
 		n := &node{
 			machine: health.NewMachine(strconv.Itoa(i), s.rules, nets, 0), good: random.Float64(),
-			rows: make([]int, len(nets)), goods: make([]int, len(nets)), fallen: make([]bool, len(nets)), votes: map[string]vote{},
+			rows: make([]int, len(nets)), goods: make([]int, len(nets)), last: make([]time.Duration, len(nets)), fallen: make([]bool, len(nets)), votes: map[string]vote{},
 		}
 		s.fleet.Add(n.machine, 0)
 		s.nodes = append(s.nodes, n)
@@ -108,6 +116,9 @@ func (s *schedule) step() error {
 		if next > to {
 			break
 		}
+		if at, ok := s.fleet.Deadline(); ok && at <= next {
+			next, tick = at, func() { s.fleet.Review(s.now) }
+		}
 		s.now = next
 		tick()
 		if err := s.look(); err != nil {
@@ -130,6 +141,7 @@ func (s *schedule) step() error {
 	default:
 		address := s.random.IntN(len(n.rows))
 		good := s.random.Float64() < n.good
+		n.last[address] = s.now
 		n.rows[address]++
 		n.goods[address]++
 		switch {
@@ -167,7 +179,7 @@ func (s *schedule) look() error {
 			return err
 		}
 		n := s.nodes[i]
-		if change.Verdict() {
+		if change.Verdict() { // else it is doubt, admit or hold
 			if err := s.judge(n, &change.Change); err != nil {
 				return fmt.Errorf("at %v target %d: %w: %+v\nrules %+v\nrows %v votes %v downs %v", s.now, i, err, change.Change, s.rules, n.rows, n.votes, n.downs)
 			}
@@ -207,16 +219,22 @@ func (s *schedule) mayFall(n *node) error {
 			}
 		}
 	}
-	up, own := true, false
+	up, own, lapsed, oldest := true, false, false, s.now
 	for address := range n.rows {
 		view := n.machine.View(address, s.now).State
 		up, own = up && view == "up", own || view == "down"
+		if n.last[address] > 0 {
+			oldest = min(oldest, n.last[address])
+		}
+		lapsed = lapsed || view != "down" && n.rows[address] > 0
 		if view == "down" && !n.fallen[address] {
 			return fmt.Errorf("address %d is down after %d failed probes", address, n.rows[address])
 		}
 	}
 	switch {
-	case own && s.fleet.Doubt() == health.Confident:
+	case s.fleet.Doubt() == health.CanariesFail && own, s.fleet.Doubt() != health.Confident && lapsed: // void
+	case s.now-oldest >= s.rules.MaxAge: // too old
+	case own:
 		fresh, down = fresh+1, down+1
 	case up:
 		fresh++
@@ -273,7 +291,7 @@ func TestRandomSchedules(t *testing.T) {
 			t.Parallel()
 			for i := shard; i < schedules(); i += shards {
 				s := newSchedule(rand.New(rand.NewPCG(seed, uint64(i))))
-				for range 120 {
+				for range 120 + 30*len(s.nodes) {
 					if err := s.step(); err != nil {
 						t.Fatalf("seed %d, schedule %d: %v", seed, i, err)
 					}
@@ -361,6 +379,10 @@ func TestMassFailure(t *testing.T) {
 		for i, m := range machines {
 			now = time.Minute + time.Duration(i)*tt.apart
 			f.Probe(m, 0, false, time.Millisecond, now)
+			if f.Doubt() != health.Confident {
+				t.Errorf("%s: in doubt for a single failed probe of target %d", tt.name, i)
+			}
+			f.Probe(m, 0, false, time.Millisecond, now) // the one at once
 		}
 		if got := f.Doubt(); got != tt.doubt {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.doubt)
@@ -371,14 +393,65 @@ func TestMassFailure(t *testing.T) {
 		if tt.doubt != health.MassFailure {
 			continue
 		}
-		// One that is well again, or gone, is one too few.
-		if tt.apart == 0 {
-			f.Probe(machines[0], 0, true, time.Millisecond, now+time.Second)
-		} else {
-			f.Remove(machines[0], now+time.Second)
+		// Half of them well again, or gone, are not enough; one more is.
+		for i, m := range machines[:health.MassTargets/2+1] {
+			if f.Doubt() != health.MassFailure {
+				t.Errorf("%s: no doubt with %d less", tt.name, i)
+			}
+			if i%2 == 0 {
+				f.Probe(m, 0, true, time.Millisecond, now+time.Second)
+			} else {
+				f.Remove(m, now+time.Second)
+			}
 		}
 		if f.Doubt() != health.Confident {
-			t.Errorf("%s: in doubt with one less", tt.name)
+			t.Errorf("%s: in doubt with too few", tt.name)
 		}
+	}
+}
+
+// TestHover covers mass failures that come and go without end, of targets that
+// fail for a moment: one that is dead among them is called down after two
+// minutes, and the doubt does not come and go with each.
+func TestHover(t *testing.T) {
+	t.Parallel()
+	seed := dnstest.Seed(t)
+	random := rand.New(rand.NewPCG(seed, 4))
+	rules := plainRules(3, 4)
+	f := health.NewFleet(0)
+	var machines []*health.Machine
+	for i := range 400 {
+		m := health.NewMachine(strconv.Itoa(i), rules, []string{strconv.Itoa(i / 10)}, 0)
+		f.Add(m, 0)
+		f.Probe(m, 0, true, time.Millisecond, 0)
+		machines = append(machines, m)
+	}
+	dead, toggles, before := time.Minute, 0, f.Doubt()
+	for now := time.Second; now < 10*time.Minute; now += 50 * time.Millisecond {
+		if at, ok := f.Deadline(); ok && at <= now {
+			f.Review(now)
+		}
+		i := int(now/(50*time.Millisecond)) % 100 * 4 // each 5 s, as the others with it
+		for _, m := range machines[i : i+4] {
+			switch {
+			case m == machines[0]:
+				f.Probe(m, 0, now < dead, time.Millisecond, now)
+			case random.IntN(20) == 0: // two failed probes, and a good one
+				f.Probe(m, 0, false, time.Millisecond, now)
+				f.Probe(m, 0, false, time.Millisecond, now)
+			default:
+				f.Probe(m, 0, true, time.Millisecond, now)
+			}
+			f.Tick(m, now)
+		}
+		if f.Doubt() != before {
+			toggles, before = toggles+1, f.Doubt()
+		}
+		if now > dead+health.MassHold+rules.Interval && machines[0].Verdict().State != steering.Down {
+			t.Fatalf("seed %d: %v after it died it is %+v", seed, now-dead, machines[0].Verdict())
+		}
+	}
+	if toggles == 0 || toggles > 60 {
+		t.Errorf("seed %d: the doubt came and went %d times", seed, toggles)
 	}
 }

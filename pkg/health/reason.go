@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -45,6 +46,7 @@ func cause(err error, reached phase) string {
 	var (
 		lookup      *net.DNSError
 		certificate *tls.CertificateVerificationError
+		invalid     x509.CertificateInvalidError
 		record      tls.RecordHeaderError
 		errno       syscall.Errno
 		op          *net.OpError
@@ -52,6 +54,9 @@ func cause(err error, reached phase) string {
 	switch {
 	case errors.As(err, &lookup):
 		return "resolving the name: " + lookup.Err
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil:
+		// Its own text has the time of now, and so is another one each second.
+		return "certificate: " + validity(invalid.Cert)
 	case errors.As(err, &certificate):
 		return "certificate: " + strings.TrimPrefix(certificate.Err.Error(), "x509: ")
 	case errors.As(err, &record):
@@ -70,6 +75,14 @@ func cause(err error, reached phase) string {
 		return op.Err.Error()
 	}
 	return err.Error()
+}
+
+// validity says on which side of now a certificate's time lies.
+func validity(cert *x509.Certificate) string {
+	if time.Now().After(cert.NotAfter) {
+		return "it has expired, on " + cert.NotAfter.UTC().Format(time.RFC3339)
+	}
+	return "it is not valid yet, but from " + cert.NotBefore.UTC().Format(time.RFC3339)
 }
 
 // clean makes foreign text fit for a log line: printable and bounded.

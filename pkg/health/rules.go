@@ -51,7 +51,8 @@ func (c *Check) rules(maxAge time.Duration) Rules {
 		Fall: max(c.Fall, 1), Rise: max(c.Rise, riseMin), Interval: interval,
 		Recheck: min(max(c.Recheck, IntervalMin/recheckPart), interval),
 		MaxAge:  max(maxAge, staleIntervals*interval),
-		WarmUp:  c.WarmUp, Dwell: c.Dwell, Latency: c.Latency, Damping: c.Damping, Votes: c.Votes,
+		WarmUp:  c.WarmUp, Dwell: c.Dwell, Latency: c.Latency, Damping: c.Damping,
+		Votes: Votes{Need: max(c.Votes.Need, 0), MaxAge: c.Votes.MaxAge},
 	}
 }
 

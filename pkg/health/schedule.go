@@ -250,10 +250,10 @@ func (c *Checker) begin() bool {
 	}
 	c.started = true
 	now := c.now()
-	subjects := c.canaries
+	subjects := slices.Clone(c.canaries)
 	for _, t := range c.order {
 		c.schedule(t, now)
-		subjects = append(slices.Clip(subjects), t.subjects...)
+		subjects = append(subjects, t.subjects...)
 	}
 	for _, s := range subjects {
 		s.plan(s.interval(), now)
@@ -415,7 +415,7 @@ func (c *Checker) wake(ctx context.Context, t *timer, now time.Duration) {
 	case s.next > now && !c.early.take(now):
 		s.soon = never
 		c.counts.RechecksDenied++
-	case c.running >= c.slots:
+	case c.running >= c.slots && s.target != nil: // canaries are few, and everything may hang on them
 		s.waits = true
 		c.waiting = append(c.waiting, s)
 	default:

@@ -14,13 +14,16 @@ import (
 // probe has shown that the path outwards is still there.
 //
 // Without canaries a mass failure is the sign: massTargets or more targets in
-// massNetworks or more networks begin to fail within an interval. Then nothing
-// is called down until fewer fail, or for massHold at most: if the world is
-// still dead by then, it is.
+// massNetworks or more networks begin to fail within an interval, where a
+// single failed probe is no failure yet. Then nothing is called down until
+// fewer than half of these fail, for massHold at most; nor, in whatever mass
+// failures follow, what has failed for as long as that without one good probe:
+// if it is still dead by then, it is.
 const (
 	massTargets  = 8
 	massNetworks = 3
 	massHold     = 2 * time.Minute
+	massOver     = massTargets / 2 // fewer than so many, and it is over: half, so that it does not come and go with one target
 
 	// CanariesMax bounds the canaries: they are for one question.
 	CanariesMax = 16
@@ -154,7 +157,7 @@ func (c *conscience) begins(m *Machine, networks []string, now time.Duration) {
 // ends takes in that a target is well again, or gone.
 func (c *conscience) ends(m *Machine) {
 	c.remove(m)
-	if c.mass && !c.many() {
+	if c.mass && len(c.bad) < massOver {
 		c.mass = false
 		for _, o := range c.bad { // kept while it lasted
 			if o.index < 0 {

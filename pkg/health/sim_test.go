@@ -235,7 +235,7 @@ func (w *world) tell() {
 	slices.SortStableFunc(changes, func(a, b health.Changed) int { return cmp.Compare(len(a.Machine.ID), len(b.Machine.ID)) })
 	for _, c := range changes {
 		i := slices.IndexFunc(w.places, func(p *place) bool { return p.machine == c.Machine })
-		if i < 0 {
+		if i < 0 || !c.Any() {
 			continue
 		}
 		note := ""

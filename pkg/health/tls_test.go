@@ -122,7 +122,7 @@ func TestProbeTLS(t *testing.T) {
 		{"other authority", named, newAuthority(t).pool, "www.example.com", false, "certificate: ", "www.example.com", ""},
 		{
 			"expired", own.issue(t, time.Now().Add(-time.Hour), []string{"www.example.com"}), own.pool, "www.example.com", false,
-			"certificate: certificate has expired", "www.example.com", "",
+			"certificate: it has expired", "www.example.com", "",
 		},
 		{"no address in it", own.issue(t, hour, []string{"www.example.com"}), own.pool, "", false, "certificate: ", "", ""},
 	} {

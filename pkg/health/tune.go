@@ -51,49 +51,50 @@ type replayed struct {
 // other thresholds. Probes are where they were: an interval cannot be tried.
 // False: no target has such a check.
 func (c *Checker) Tune(check string, t Thresholds) (TuneReport, bool) {
-	type job struct {
-		rules   Rules
-		records []replayed
-		nets    []string
-	}
-	var jobs []job
+	c.tuning.Lock() // each holds a target's records and all that it found
+	defer c.tuning.Unlock()
 	c.mu.Lock()
-	wall, now := time.Now(), c.now()
-	for _, target := range c.order {
-		if target.check.Name != check {
-			continue
-		}
-		j := job{rules: target.machine.rules, nets: target.machine.nets}
-		for i, s := range target.subjects {
-			for _, x := range s.history.all() {
-				j.records = append(j.records, replayed{x, i})
-			}
-		}
-		jobs = append(jobs, j)
-	}
+	targets := slices.DeleteFunc(slices.Clone(c.order), func(t *target) bool { return t.check.Name != check })
 	c.mu.Unlock()
-	if len(jobs) == 0 {
+	if len(targets) == 0 {
 		return TuneReport{}, false
 	}
-	rules := t.apply(jobs[0].rules)
-	report := TuneReport{
-		Fall: rules.Fall, Rise: rules.Rise, Dwell: rules.Dwell, Damped: !rules.Damping.Off,
-		Outage: cmp.Or(t.Outage, defaultOutage), Targets: len(jobs),
-	}
+	report := TuneReport{Outage: cmp.Or(t.Outage, defaultOutage), Targets: len(targets)}
 	first, last := never, before
-	for _, j := range jobs {
-		slices.SortStableFunc(j.records, func(a, b replayed) int { return cmp.Compare(a.at, b.at) })
-		j.records = slices.DeleteFunc(j.records, func(x replayed) bool { return x.flags&recordVoid != 0 && x.flags&recordOK == 0 })
-		if len(j.records) > 0 {
-			first, last = min(first, j.records[0].at), max(last, j.records[len(j.records)-1].at)
+	for i, target := range targets {
+		rules, nets, records := c.recordsOf(target)
+		rules = t.apply(rules)
+		if i == 0 {
+			report.Fall, report.Rise, report.Dwell, report.Damped = rules.Fall, rules.Rise, rules.Dwell, !rules.Damping.Off
 		}
-		replay(t.apply(j.rules), j.nets, j.records, &report)
+		if len(records) > 0 {
+			first, last = min(first, records[0].at), max(last, records[len(records)-1].at)
+		}
+		replay(rules, nets, records, &report)
 	}
 	if report.Probes > 0 {
+		wall, now := time.Now(), c.now()
 		report.From, report.To = wall.Add(first-now).Round(0), wall.Add(last-now).Round(0)
 	}
 	slices.Sort(report.Detect)
 	return report, true
+}
+
+// recordsOf copies what is kept of a target's probes, in the order of their
+// times, without failed ones that the checker did not believe.
+func (c *Checker) recordsOf(t *target) (rules Rules, nets []string, records []replayed) {
+	c.mu.Lock()
+	rules, nets = t.machine.rules, t.machine.nets
+	for i, s := range t.subjects {
+		for _, x := range s.history.all() {
+			if x.flags&recordVoid == 0 || x.flags&recordOK != 0 {
+				records = append(records, replayed{x, i})
+			}
+		}
+	}
+	c.mu.Unlock()
+	slices.SortStableFunc(records, func(a, b replayed) int { return cmp.Compare(a.at, b.at) })
+	return rules, nets, records
 }
 
 // apply gives rules with the thresholds that are given.
@@ -122,9 +123,9 @@ func replay(rules Rules, nets []string, records []replayed, report *TuneReport) 
 	take := func(now time.Duration) {
 		for _, change := range fleet.Take() {
 			switch {
-			case change.To == steering.Down:
+			case change.To == steering.Down && change.From != steering.Down:
 				downs = append(downs, span{from: now, to: never})
-			case change.From == steering.Down:
+			case change.From == steering.Down && change.To != steering.Down:
 				downs[len(downs)-1].to, downs[len(downs)-1].ended = now, true
 			}
 			if change.To != steering.Down || change.From == steering.Unknown || change.From == steering.Down {

@@ -27,6 +27,8 @@ type view struct {
 	probed bool           // by this process
 	probe  time.Duration  // when the last probe ended; of another process if not probed
 
+	lapses     int           // failed probes since the last good one, or verdict
+	badFrom    time.Duration // when the first of them ended
 	good       int           // good probes in a row
 	failed     int           // failed probes in a row, of an address that is not down those that count
 	failedFrom time.Duration // when the first probe of the last row of failed ones ended
@@ -44,7 +46,7 @@ type view struct {
 // pass is the step of a good probe.
 func (v *view) pass(r *Rules, latency, now time.Duration) {
 	v.probed, v.probe = true, now
-	v.good, v.failed, v.enough, v.begun = v.good+1, 0, false, false
+	v.good, v.lapses, v.failed, v.enough, v.begun = v.good+1, 0, 0, false, false
 	if v.latency == 0 {
 		v.latency = latency
 	} else {
@@ -58,7 +60,10 @@ func (v *view) pass(r *Rules, latency, now time.Duration) {
 // fail is the step of a failed probe; what follows from the row is settle's.
 func (v *view) fail(r *Rules, now time.Duration) {
 	v.probed, v.probe = true, now
-	v.good = 0
+	if v.lapses == 0 {
+		v.badFrom = now
+	}
+	v.good, v.lapses = 0, v.lapses+1
 	switch {
 	case v.failed == 0:
 		v.failed, v.failedFrom, v.counted, v.begun = 1, now, now, true
@@ -78,7 +83,7 @@ func (v *view) fail(r *Rules, now time.Duration) {
 // settle ends what time and the checker's standing end: a row that is long
 // enough and believed, and a doubt.
 func (v *view) settle(r *Rules, s Standing, now time.Duration) {
-	if v.enough && s.believes(v.failedFrom) {
+	if v.enough && s.believes(v.failedFrom) || v.overdue(r, s, now) {
 		v.decide(steering.Down)
 	}
 	if v.contested && v.failed == 0 && v.good >= r.Rise && now-v.contestedAt >= r.Interval {
@@ -89,7 +94,7 @@ func (v *view) settle(r *Rules, s Standing, now time.Duration) {
 // decide changes the state: it leaves no failed probe to contest it.
 func (v *view) decide(state steering.State) {
 	v.state = state
-	v.enough, v.contested, v.rechecks = false, false, 0
+	v.enough, v.contested, v.rechecks, v.lapses = false, false, 0, 0
 }
 
 // forgive forgets a row of failed probes for which the checker itself is to
@@ -103,6 +108,18 @@ func (v *view) forgive(r *Rules) {
 // failing reports whether the address has failed probes that it is not, or
 // not yet, called down for.
 func (v *view) failing() bool { return v.state != steering.Down && v.failed > 0 }
+
+// suspect reports whether more than one failed probe speaks against the
+// address, or as many as it takes to call it down: one may be a lost packet.
+func (v *view) suspect() bool { return v.state != steering.Down && (v.lapses > 1 || v.enough) }
+
+// overdue reports whether the address has failed for so long that a mass
+// failure is no reason any more not to believe it, whatever was forgiven
+// since.
+func (v *view) overdue(r *Rules, s Standing, now time.Duration) bool {
+	enough := v.lapses >= r.Fall || v.state == steering.Unknown && v.lapses > 0
+	return s.Doubt == MassFailure && v.state != steering.Down && enough && now-v.badFrom >= massHold
+}
 
 // recheck says whether the next probe is to come early, and how long after the
 // end of the last one. Each call takes one of those that may.

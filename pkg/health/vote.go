@@ -75,16 +75,20 @@ func (b *ballot) later(v *Vote) bool {
 type tally struct {
 	votes, down, need int
 	own               bool // this node's is among them
+	void              bool // ... would be, but does not count
 	admit             float64
 }
 
-// state gives what the votes call for; false: there is no vote.
+// state gives what the votes call for; false: nothing, for there are none, or
+// this node's is void and the others are not enough for either.
 func (t *tally) state() (steering.State, bool) {
 	switch {
 	case t.votes == 0:
 		return steering.Unknown, false
 	case t.down >= t.need:
 		return steering.Down, true
+	case t.void && t.votes-t.down < t.need:
+		return steering.Unknown, false
 	}
 	return steering.Up, true
 }
