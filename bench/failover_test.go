@@ -176,6 +176,7 @@ func report(b *testing.B, took []time.Duration, unit time.Duration, name string)
 	b.ReportMetric(at(0.5), "p50-"+name)
 	b.ReportMetric(at(0.99), "p99-"+name)
 	b.ReportMetric(at(1), "max-"+name)
+	b.ReportMetric(float64(len(took)), "samples")
 	b.ReportMetric(0, "ns/op")
 }
 

@@ -98,7 +98,7 @@ func targetState(t *api.Target) string {
 	}
 	if t.Hold != "" {
 		ends := time.Duration(t.HoldEnds * float64(time.Second))
-		notes = append(notes, fmt.Sprintf("%s for %s", t.Hold, ends.Round(time.Second)))
+		notes = append(notes, fmt.Sprintf("%s for %s", t.Hold, max(ends.Round(time.Second), time.Second)))
 	}
 	if t.Admit < 1 {
 		notes = append(notes, fmt.Sprintf("admits %.0f %%", 100*t.Admit))

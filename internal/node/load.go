@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -278,6 +279,11 @@ func placeText(p geo.Place) string {
 		words = append(words, fmt.Sprintf("AS%d", p.ASN))
 	}
 	return strings.Join(words, ", ")
+}
+
+// sameChecks reports whether the same is probed in the same way. It is no part of the id: that names what answers are made of.
+func (l *loaded) sameChecks(other *loaded) bool {
+	return reflect.DeepEqual(l.healthTargets(), other.healthTargets())
 }
 
 // healthTargets lists what is to be probed.

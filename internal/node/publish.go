@@ -85,7 +85,7 @@ func (n *Node) publishLoad(b built) api.Load {
 	n.server.Publish(w)
 	n.health.Served(mark)
 	result := api.LoadLoaded
-	if b.loaded.id() == before.id() {
+	if b.loaded.id() == before.id() && b.loaded.sameChecks(before) {
 		result = api.LoadUnchanged
 	}
 	return n.took(b, result)

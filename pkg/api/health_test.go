@@ -27,14 +27,16 @@ func body(document string) func(*http.Request) {
 
 func TestVotes(t *testing.T) {
 	const vote = `{"boot": 1764250000, "sequence": 17, "age_seconds": 1.5, "state": "down", "admit": 0.5, "reason": "status 503"}`
-	least := func(more string) string { return `{"boot": 1, "sequence": 2, "state": "up"` + more + `}` }
+	least := func(more string) string {
+		return `{"boot": 1, "sequence": 2, "age_seconds": 0, "state": "up"` + more + `}`
+	}
 	for _, tt := range []struct {
 		name, path, document string
 		status               int
 		want                 string
 	}{
 		{"accepted", "fra/web/eu1", vote, 200, `{"accepted":true}`},
-		{"known", "fra/web/eu1", `{"boot": 1, "sequence": 1, "state": "degraded"}`, 200, `{"accepted":false}`},
+		{"known", "fra/web/eu1", `{"boot": 1, "sequence": 1, "age_seconds": 0, "state": "degraded"}`, 200, `{"accepted":false}`},
 		{"least", "fra/web/eu1", least(""), 200, `{"accepted":true}`},
 		{"no target", "fra/web/none", vote, 404, `there is no target \"web/none\", or its pool has no check`},
 		{"no such vantage point", "other/web/eu1", vote, 422, `a vote is not as it should be: no such vantage point`},
@@ -43,10 +45,11 @@ func TestVotes(t *testing.T) {
 		{"long PoP", strings.Repeat("p", 64) + "/web/eu1", vote, 422, `path.pop`},
 		{"odd PoP", "a%20b/web/eu1", vote, 422, `path.pop`},
 		{"foreign PoP", "fr%C3%A4/web/eu1", vote, 422, `path.pop`},
-		{"state", "fra/web/eu1", `{"boot": 1, "sequence": 2, "state": "unknown"}`, 422, `body.state`},
+		{"state", "fra/web/eu1", `{"boot": 1, "sequence": 2, "age_seconds": 0, "state": "unknown"}`, 422, `body.state`},
 		{"no state", "fra/web/eu1", `{"boot": 1, "sequence": 2}`, 422, `state`},
-		{"no boot", "fra/web/eu1", `{"sequence": 2, "state": "up"}`, 422, `boot`},
-		{"negative boot", "fra/web/eu1", `{"boot": -1, "sequence": 2, "state": "up"}`, 422, `body.boot`},
+		{"no age", "fra/web/eu1", `{"boot": 1, "sequence": 2, "state": "up"}`, 422, `age_seconds`},
+		{"no boot", "fra/web/eu1", `{"sequence": 2, "age_seconds": 0, "state": "up"}`, 422, `boot`},
+		{"negative boot", "fra/web/eu1", `{"boot": -1, "sequence": 2, "age_seconds": 0, "state": "up"}`, 422, `body.boot`},
 		{"age", "fra/web/eu1", least(`, "age_seconds": -1`), 422, `body.age_seconds`},
 		{"old", "fra/web/eu1", least(`, "age_seconds": 3601`), 422, `body.age_seconds`},
 		{"much", "fra/web/eu1", least(`, "admit": 1.1`), 422, `body.admit`},
@@ -74,8 +77,8 @@ func TestVoteOf(t *testing.T) {
 		`{"boot": 18446744073709551615, "sequence": 17, "age_seconds": 1.5, "state": "down", "admit": 0.5, "reason": "status 503"}`: {
 			PoP: "fra", Boot: 1<<64 - 1, Sequence: 17, Age: 1500 * time.Millisecond, State: steering.Down, Admit: 32768, Reason: "status 503",
 		},
-		`{"boot": 1, "sequence": 0, "state": "degraded", "admit": 0}`: {PoP: "fra", Boot: 1, State: steering.Degraded},
-		`{"boot": 0, "sequence": 1, "state": "up"}`:                   {PoP: "fra", Sequence: 1, State: steering.Up, Admit: steering.AdmitAll},
+		`{"boot": 1, "sequence": 0, "age_seconds": 0, "state": "degraded", "admit": 0}`: {PoP: "fra", Boot: 1, State: steering.Degraded},
+		`{"boot": 0, "sequence": 1, "age_seconds": 0, "state": "up"}`:                   {PoP: "fra", Sequence: 1, State: steering.Up, Admit: steering.AdmitAll},
 	} {
 		cfg := config()
 		var got health.Vote

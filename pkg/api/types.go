@@ -76,7 +76,7 @@ type Zone struct {
 
 // Load is the outcome of one load of files.
 type Load struct {
-	Result   string    `json:"result" enum:"none,loaded,unchanged,refused" doc:"none: no load has ended yet; unchanged: the same world as before; refused: the world before it keeps serving"`
+	Result   string    `json:"result" enum:"none,loaded,unchanged,refused" doc:"none: no load has ended yet; unchanged: the same world and checks as before; refused: the world before it keeps serving"`
 	At       time.Time `json:"at,omitzero"      doc:"When it ended"`
 	Seconds  float64   `json:"duration_seconds" doc:"How long it took"`
 	World    string    `json:"world,omitempty"  doc:"Id of the world that serves after it"`

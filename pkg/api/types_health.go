@@ -82,7 +82,7 @@ type Detection struct {
 type PutVote struct {
 	Boot     uint64   `json:"boot"                  doc:"Of the process that votes, greater for a later one: the seconds since 1970 at its start will do"`
 	Sequence uint64   `json:"sequence"              doc:"Of the vote, within the boot"`
-	Age      float64  `json:"age_seconds,omitempty" minimum:"0" maximum:"3600" doc:"How old what it says is, now"`
+	Age      float64  `json:"age_seconds"           minimum:"0" maximum:"3600" doc:"How old what it says is, now; a vote that does not say so is refused"`
 	State    string   `json:"state"                 enum:"up,degraded,down"`
 	Admit    *float64 `json:"admit,omitempty"       minimum:"0" maximum:"1" doc:"The part of its traffic that the target should take; without it all. A vote for degraded must have one of less than 1"`
 	Reason   string   `json:"reason,omitempty"      maxLength:"200" doc:"For people, in a line of at most 200 bytes"`

@@ -85,7 +85,9 @@ func (c *Checker) event(t *target, change *Change, now time.Duration) Event {
 	}
 	if change.HasOnset {
 		e.Onset = wall.Add(change.Onset - now).Round(0)
-		c.counts.Detect.observe(now-change.Onset, e.ID, e.At)
+		if change.From != steering.Unknown { // a first probe detects nothing
+			c.counts.Detect.observe(now-change.Onset, e.ID, e.At)
+		}
 	}
 	if len(c.events) == eventsKept {
 		c.events = slices.Delete(c.events, 0, eventsKept/10)
@@ -106,7 +108,7 @@ func (t *target) explain(reason Reason, now time.Duration) string {
 		fmt.Fprintf(&text, "%d of %d votes down, %d needed", m.counted.down, m.counted.votes, m.counted.need)
 		for i := range m.votes {
 			if b := &m.votes[i]; b.fresh(&m.rules, now) {
-				fmt.Fprintf(&text, "; %s: %s %s", b.PoP, b.State, b.Reason)
+				text.WriteString("; " + strings.TrimSpace(b.PoP+": "+b.State.String()+" "+b.Reason))
 			}
 		}
 		return clean(text.String())

@@ -187,11 +187,29 @@ func (f *Fleet) review(now time.Duration) {
 				m.forgive()
 			}
 		}
+		if f.standing.Doubt == MassFailure {
+			f.retract(now)
+		}
 		for m := range f.members {
 			f.settle(m, now)
 		}
 	}
 	slices.SortFunc(f.changes[first:], func(a, b Changed) int { return strings.Compare(a.Machine.ID, b.Machine.ID) })
+}
+
+// retract takes back what was called down as part of a mass failure before that
+// was known for one.
+func (f *Fleet) retract(now time.Duration) {
+	for m := range f.self.bad {
+		change, told := m.change(), len(f.changes)
+		if !m.retract(now) {
+			continue
+		}
+		f.settle(m, now)
+		// One change, from what was to what is.
+		change.To, change.ToDoubt, change.ToAdmit, change.Reason = m.state, m.doubt, m.admit, m.reason
+		f.changes = append(f.changes[:told], Changed{m, change})
+	}
 }
 
 // forgive forgets the rows of failed probes that the checker is to blame for.

@@ -88,12 +88,13 @@ const (
 	Slow              // its latency is beyond what the check has for all of its traffic
 	Fast              // ... and is not any more
 	Renewed           // it has an address of which nothing is known
+	Retracted         // it was called down for what turned out to be a mass failure
 	reasonsEnd        // one more than the last
 )
 
 // String gives the word used by metrics, logs and the API.
 func (r Reason) String() string {
-	words := [reasonsEnd]string{"", "first-probe", "fall", "rise", "votes", "reused", "dwelt", "slow", "fast", "renewed"}
+	words := [reasonsEnd]string{"", "first-probe", "fall", "rise", "votes", "reused", "dwelt", "slow", "fast", "renewed", "retracted"}
 	if r < reasonsEnd {
 		return words[r]
 	}
@@ -125,10 +126,11 @@ type Machine struct {
 	penalty    float64       // at penaltyAt
 	penaltyAt  time.Duration
 	suppressed bool
-	counted    tally  // the votes when the machine was settled last
-	alone      bool   // this node's was the only one, then and before
-	suspect    bool   // when it was looked at last
-	reason     Reason // of state
+	counted    tally          // the votes when the machine was settled last
+	alone      bool           // this node's was the only one, then and before
+	suspect    bool           // when it was looked at last
+	reason     Reason         // of state
+	before     steering.State // the one before a verdict down
 }
 
 // Verdict is what is decided of the target.
@@ -183,7 +185,7 @@ func networkOf(dest destination) string {
 
 // settle decides anew from what is known at now, and says what changed.
 func (m *Machine) settle(s Standing, now time.Duration) Change {
-	change := Change{From: m.state, FromDoubt: m.doubt, FromAdmit: m.admit}
+	change := m.change()
 	for i := range m.views {
 		m.views[i].settle(&m.rules, s, now)
 	}
@@ -202,6 +204,11 @@ func (m *Machine) settle(s Standing, now time.Duration) Change {
 		}
 	}
 	return change
+}
+
+// change begins a change at what is now.
+func (m *Machine) change() Change {
+	return Change{From: m.state, FromDoubt: m.doubt, FromAdmit: m.admit}
 }
 
 // opinion is the state of all addresses together: one that is down makes the
@@ -258,7 +265,7 @@ func (m *Machine) void(own steering.State, s Standing) bool {
 	case CanariesFail:
 		return own == steering.Down || m.lapsed()
 	case MassFailure:
-		return m.lapsed()
+		return !s.Canaries && m.lapsed()
 	case Confident, selfDoubtsEnd:
 	}
 	return false
@@ -358,7 +365,29 @@ func (m *Machine) become(state steering.State, reason Reason, now time.Duration)
 	if m.state == state {
 		return
 	}
+	if state == steering.Down {
+		m.before = m.state
+	}
 	m.state, m.since, m.reason = state, now, reason
+}
+
+// retract takes a verdict down back that this node alone came to within an
+// interval, with what it added to the penalty. False: there is none.
+func (m *Machine) retract(now time.Duration) bool {
+	took := false
+	for i := range m.views {
+		took = m.views[i].retract(&m.rules, now) || took
+	}
+	if !took || m.state != steering.Down || (m.reason != Fall && m.reason != FirstProbe) || m.opinion() == steering.Down {
+		return false
+	}
+	if m.before != steering.Unknown && !m.rules.Damping.Off {
+		m.penalty = max(0, m.penalty-m.rules.Damping.decayed(1, now-m.penaltyAt))
+		m.suppressed = m.suppressed && m.penalty >= m.rules.Damping.Suppress
+	}
+	m.called = m.before
+	m.become(m.before, Retracted, now)
+	return true
 }
 
 // punish adds to the penalty of a target that is called down after it was

@@ -201,6 +201,12 @@ func (s *schedule) judge(n *node, c *health.Change) error {
 		}
 		return nil
 	}
+	if c.Reason == health.Retracted {
+		if c.To != steering.Unknown {
+			n.downs = n.downs[:len(n.downs)-1]
+		}
+		return nil
+	}
 	if c.From == steering.Down && s.now-n.since < s.rules.Dwell {
 		return fmt.Errorf("up again after %v", s.now-n.since)
 	}

@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"slices"
 	"time"
+
+	"geodns/pkg/steering"
 )
 
 // The checker doubts itself before it believes that the world died.
@@ -18,7 +20,12 @@ import (
 // single failed probe is no failure yet. Then nothing is called down until
 // fewer than half of these fail, for massHold at most; nor, in whatever mass
 // failures follow, what has failed for as long as that without one good probe:
-// if it is still dead by then, it is.
+// if it is still dead by then, it is. Those that were called down within an
+// interval before the doubt began are part of it: that is taken back.
+//
+// With canaries the same holds for targets of which nothing is known, and for
+// them alone: a change of what is tested, such as a slip of the pen in a path,
+// must not call a whole fleet down by its first probes.
 const (
 	massTargets  = 8
 	massNetworks = 3
@@ -60,9 +67,18 @@ type Standing struct {
 }
 
 // believes reports whether a row of failed probes is believed whose first one
-// ended at from.
-func (s Standing) believes(from time.Duration) bool {
-	return s.Doubt == Confident && (!s.Canaries || s.Clear >= from)
+// ended at from, of an address that is in a state until then.
+func (s Standing) believes(from time.Duration, state steering.State) bool {
+	switch s.Doubt {
+	case CanariesFail:
+		return false
+	case MassFailure:
+		if !s.Canaries || state == steering.Unknown {
+			return false
+		}
+	case Confident, selfDoubtsEnd:
+	}
+	return !s.Canaries || s.Clear >= from
 }
 
 // canary is one canary's last probe.
@@ -138,7 +154,7 @@ func (c *conscience) observe(i int, good bool, began time.Duration) {
 
 // begins takes in that a target begins to fail.
 func (c *conscience) begins(m *Machine, networks []string, now time.Duration) {
-	if len(c.canaries) > 0 {
+	if len(c.canaries) > 0 && m.state != steering.Unknown {
 		return
 	}
 	c.expire(now)

@@ -40,13 +40,17 @@ type view struct {
 	rechecks    int           // probes that may yet come early in this doubt
 	begun       bool          // a row has begun, and no probe has come early since
 
+	fell     bool           // by the last probe, or none since
+	fellAt   time.Duration  // when it was called down
+	fellFrom steering.State // what it was before
+
 	latency time.Duration // smoothed, of good probes; 0: none yet
 }
 
 // pass is the step of a good probe.
 func (v *view) pass(r *Rules, latency, now time.Duration) {
 	v.probed, v.probe = true, now
-	v.good, v.lapses, v.failed, v.enough, v.begun = v.good+1, 0, 0, false, false
+	v.good, v.lapses, v.failed, v.enough, v.begun, v.fell = v.good+1, 0, 0, false, false, false
 	if v.latency == 0 {
 		v.latency = latency
 	} else {
@@ -60,7 +64,7 @@ func (v *view) pass(r *Rules, latency, now time.Duration) {
 // fail is the step of a failed probe; what follows from the row is settle's.
 func (v *view) fail(r *Rules, now time.Duration) {
 	v.probed, v.probe = true, now
-	if v.lapses == 0 {
+	if v.lapses == 0 && v.state != steering.Down {
 		v.badFrom = now
 	}
 	v.good, v.lapses = 0, v.lapses+1
@@ -83,7 +87,8 @@ func (v *view) fail(r *Rules, now time.Duration) {
 // settle ends what time and the checker's standing end: a row that is long
 // enough and believed, and a doubt.
 func (v *view) settle(r *Rules, s Standing, now time.Duration) {
-	if v.enough && s.believes(v.failedFrom) || v.overdue(r, s, now) {
+	if v.enough && s.believes(v.failedFrom, v.state) || v.overdue(r, s, now) {
+		v.fell, v.fellAt, v.fellFrom = true, now, v.state
 		v.decide(steering.Down)
 	}
 	if v.contested && v.failed == 0 && v.good >= r.Rise && now-v.contestedAt >= r.Interval {
@@ -103,6 +108,18 @@ func (v *view) forgive(r *Rules) {
 	if v.failing() {
 		v.failed, v.enough, v.rechecks = 0, false, r.Fall+r.Rise+1
 	}
+}
+
+// retract takes back that the address was called down within an interval: it
+// turned out to be part of a mass failure. The row of failed probes stands.
+func (v *view) retract(r *Rules, now time.Duration) bool {
+	if v.state != steering.Down || !v.fell || now-v.fellAt >= r.Interval {
+		return false
+	}
+	v.state, v.fell = v.fellFrom, false
+	v.contested, v.contestedAt, v.rechecks = true, v.probe, r.Fall+r.Rise+1
+	v.failed, v.lapses, v.enough = max(v.failed, r.Fall), max(v.failed, r.Fall), true
+	return true
 }
 
 // failing reports whether the address has failed probes that it is not, or
