@@ -74,3 +74,22 @@ policies: [{name: www, rules: [{name: all, pool: web}], all_down: serve-all}]
 		t.Errorf("no exemplar of %s", id)
 	}
 }
+
+// TestChangedChecks shows that a load which changes checks alone is one that changed something, although all answers are made of
+// the same: it came into use, whoever began it.
+func TestChangedChecks(t *testing.T) {
+	text := steered(1)
+	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": text})
+	n, _ := run(t, cfg)
+	first, _, _ := n.Loads()
+	write(t, cfg.Zones, map[string]string{"www.yaml": strings.Replace(text, "fall: 2", "fall: 7", 1)})
+	if l, err := n.Reload(t.Context()); err != nil || l.Errors > 0 {
+		t.Fatal(l, err)
+	}
+	if loaded, _, refused := n.Loads(); loaded != first+1 || refused != 0 {
+		t.Errorf("%d loads changed something, %d before", loaded, first)
+	}
+	if l, err := n.Reload(t.Context()); err != nil || l.Result != "unchanged" {
+		t.Errorf("the same again: %+v, %v", l, err)
+	}
+}
