@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Allowed reports whether a probe may be sent to addr: nil, or the reason why
@@ -111,14 +112,14 @@ func systemDial(allow func(netip.Addr) error, own func(netip.AddrPort) bool) Dia
 }
 
 // systemReach reaches addresses that allow has nothing against.
-func systemReach(allow func(netip.Addr) error) func(context.Context, netip.AddrPort) error {
-	return func(ctx context.Context, to netip.AddrPort) error {
+func systemReach(allow func(netip.Addr) error) reachFunc {
+	return func(ctx context.Context, to netip.AddrPort, deadline time.Time) error {
 		if allow != nil {
 			if err := allow(to.Addr()); err != nil {
 				return unwantedError("refused: " + err.Error())
 			}
 		}
-		return reachTCP(ctx, to)
+		return reachTCP(ctx, to, deadline)
 	}
 }
 

@@ -151,7 +151,7 @@ func New(cfg Config) (*Checker, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	var reach func(context.Context, netip.AddrPort) error
+	var reach reachFunc
 	if cfg.Dial == nil {
 		cfg.Dial, reach = systemDial(cfg.Allow, cfg.Own), systemReach(cfg.Allow)
 	}

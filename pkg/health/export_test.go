@@ -19,7 +19,7 @@ func (c *Checker) SetSlots(n int) { c.slots, c.limit = n, n }
 
 // Probe makes one probe of an address, or of a host name if addr is invalid.
 func Probe(ctx context.Context, check Check, addr netip.Addr, host string, dial DialFunc, roots *x509.CertPool) Result {
-	return newProber(check.WithDefaults(), destination{addr: addr, host: host}, newCommon(dial, roots)).probeWithin(ctx)
+	return newProber(check.WithDefaults(), destination{addr: addr, host: host}, newCommon(dial, roots)).probe(ctx)
 }
 
 // SystemDial is the default of Config.Dial.
@@ -30,14 +30,7 @@ func Reach(ctx context.Context, to netip.AddrPort, timeout time.Duration, allow 
 	shared := newCommon(systemDial(allow, nil), nil)
 	shared.reach = systemReach(allow)
 	check := Check{Kind: TCP, Port: to.Port(), Interval: max(timeout, IntervalMin), Timeout: timeout}
-	return newProber(check.WithDefaults(), destination{addr: to.Addr()}, shared).probeWithin(ctx)
-}
-
-// probeWithin makes a probe within the check's timeout.
-func (p *prober) probeWithin(ctx context.Context) Result {
-	ctx, cancel := context.WithTimeout(ctx, p.check.Timeout)
-	defer cancel()
-	return p.probe(ctx)
+	return newProber(check.WithDefaults(), destination{addr: to.Addr()}, shared).probe(ctx)
 }
 
 // Tested is the line that verdicts carry over by.

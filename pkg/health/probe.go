@@ -77,8 +77,8 @@ func (p phase) String() string {
 type common struct {
 	// Immutable.
 	dial  DialFunc
-	reach func(ctx context.Context, to netip.AddrPort) error // makes a connection and drops it; nil: by dial
-	roots *x509.CertPool                                     // nil: the system's
+	reach reachFunc      // of plain tcp probes; nil: they dial
+	roots *x509.CertPool // nil: the system's
 	http2 *http.Transport
 
 	readers sync.Pool // of *bufio.Reader
@@ -176,8 +176,8 @@ type run struct {
 // reach notes how far the probe has come.
 func (r *run) reach(p phase) { r.reached.Store(int32(p)) }
 
-// probe makes one probe. ctx ends after the check's timeout; if it is canceled
-// before, the result says nothing about the target.
+// probe makes one probe. It returns after the check's timeout at the latest, or
+// when ctx is done; then the result says nothing about the target.
 func (p *prober) probe(ctx context.Context) Result {
 	if p.broken != "" {
 		return Result{Reason: p.broken}
@@ -191,7 +191,15 @@ func (p *prober) probe(ctx context.Context) Result {
 			ConnectStart: func(string, string) { r.reached.CompareAndSwap(int32(resolving), int32(connecting)) },
 		})
 	}
-	good, err := p.try(ctx, r)
+	good, err := "connected", error(nil)
+	if p.reaches() {
+		err = p.common.reach(ctx, netip.AddrPortFrom(p.dest.addr, p.check.Port), start.Add(p.check.Timeout))
+	} else {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.check.Timeout)
+		defer cancel()
+		good, err = p.try(ctx, r)
+	}
 	end := time.Now()
 	result := Result{OK: err == nil, Reason: good, Latency: end.Sub(start), Expires: r.expires}
 	if err != nil {

@@ -6,20 +6,17 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // probeTCP makes a connection, says what the check has it say, and reads what
 // comes until the expected text is there.
 func (p *prober) probeTCP(ctx context.Context, r *run) (good string, err error) {
-	plain := p.check.Send == "" && p.check.Expect == ""
-	if plain && p.common.reach != nil && p.dest.addr.IsValid() && p.dest.addr.Zone() == "" {
-		return "connected", p.common.reach(ctx, netip.AddrPortFrom(p.dest.addr, p.check.Port))
-	}
 	conn, err := p.connect(ctx, "tcp")
 	if err != nil {
 		return "", err
 	}
-	if plain {
+	if p.plain() {
 		conn.drop() // the connection was made: what becomes of it is of no interest
 		return "connected", nil
 	}
@@ -35,6 +32,21 @@ func (p *prober) probeTCP(ctx context.Context, r *run) (good string, err error) 
 		return "connected and sent", nil
 	}
 	return "expected text came", p.expect(conn, r)
+}
+
+// reachFunc makes a connection by a deadline, or until ctx is done, and drops
+// it. It needs no timer of the context's: of thousands of probes a second each
+// would leave one behind for as long as its timeout is.
+type reachFunc func(ctx context.Context, to netip.AddrPort, deadline time.Time) error
+
+// plain reports whether it is all that a tcp check wants that a connection is made.
+func (p *prober) plain() bool {
+	return p.check.Kind == TCP && p.check.Send == "" && p.check.Expect == ""
+}
+
+// reaches reports whether a reachFunc does what the probe is to do.
+func (p *prober) reaches() bool {
+	return p.plain() && p.common.reach != nil && p.dest.addr.IsValid() && p.dest.addr.Zone() == ""
 }
 
 // expect reads until the expected text has come. nil: it has.

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// reachTCP makes a connection to an address and drops it by a reset; nil: it
-// was made. It is what a plain tcp probe comes to, at a good part less than
+// reachTCP makes a connection to an address by a deadline, and drops it by a
+// reset; nil: it was made. It is what a plain tcp probe comes to, at a good part less than
 // net's dialer: that registers each socket with the poller, starts a goroutine
 // to watch the context, and asks for both ends' addresses, which nobody wants
 // to know. Here the poller is asked only where the answer is not there at once.
-func reachTCP(ctx context.Context, to netip.AddrPort) error {
+func reachTCP(ctx context.Context, to netip.AddrPort, deadline time.Time) error {
 	family, address := sockaddr(to)
 	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -33,26 +33,29 @@ func reachTCP(ctx context.Context, to netip.AddrPort) error {
 		_ = syscall.Close(fd)
 		return os.NewSyscallError("connect", err)
 	}
-	return await(ctx, fd, address)
+	return await(ctx, fd, address, deadline)
 }
 
 // await waits for the end of a connect that is under way, and closes fd.
-func await(ctx context.Context, fd int, address syscall.Sockaddr) (err error) {
+func await(ctx context.Context, fd int, address syscall.Sockaddr, deadline time.Time) (err error) {
 	file := os.NewFile(uintptr(fd), "probe") // registers it with the poller
 	defer func() { _ = file.Close() }()
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return err
 	}
-	deadline, _ := ctx.Deadline()
 	if err = file.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = file.SetWriteDeadline(time.Unix(1, 0)) })
 	defer stop()
-	var ended error
+	ended := error(syscall.EALREADY) // as was just seen
+	first := true
 	err = raw.Write(func(fd uintptr) bool {
-		ended = syscall.Connect(int(fd), address)
+		if !first {
+			ended = syscall.Connect(int(fd), address)
+		}
+		first = false
 		return !underWay(ended)
 	})
 	if err != nil {

@@ -6,11 +6,13 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"time"
 )
 
-// reachTCP makes a connection to an address and closes it; nil: it was made.
-func reachTCP(ctx context.Context, to netip.AddrPort) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", to.String())
+// reachTCP makes a connection to an address by a deadline, and closes it; nil:
+// it was made.
+func reachTCP(ctx context.Context, to netip.AddrPort, deadline time.Time) error {
+	conn, err := (&net.Dialer{Deadline: deadline}).DialContext(ctx, "tcp", to.String())
 	if err == nil {
 		_ = conn.Close() // what becomes of it is of no interest
 	}

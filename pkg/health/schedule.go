@@ -44,10 +44,10 @@ const never = time.Duration(math.MaxInt64)
 
 const (
 	// manyProbes a second, and more, are started in groups: those that are due
-	// within startsTogether with one wake-up. Half a millisecond's lateness on
-	// average is nothing to a probe.
+	// within startsTogether with one wake-up. A millisecond's lateness on average
+	// is nothing to a probe.
 	manyProbes     = 1000
-	startsTogether = time.Millisecond
+	startsTogether = 2 * time.Millisecond
 )
 
 // workersIdle is how many workers may wait for the next probe: as many as a
@@ -169,7 +169,7 @@ func (c *Checker) carry(s *subject, made *target, number int, now time.Duration)
 		s.replan(now, before, to)
 	}
 	s.setWake()
-	heap.Fix(&c.queue, s.timer.index)
+	c.fix(&s.timer)
 }
 
 // replan scales what is left of an interval when its length changes. Where the
@@ -303,8 +303,7 @@ func (c *Checker) work(j job) {
 
 // finish takes in the end of a probe, and says whether its worker is to stay.
 func (c *Checker) finish(j *job, result *Result) (stay bool) {
-	// By us before it ended: the result says nothing about the target.
-	stopped := errors.Is(j.ctx.Err(), context.Canceled)
+	stopped := j.ctx.Err() != nil // by us before it ended: the result says nothing about the target
 	c.mu.Lock()
 	now := c.now()
 	c.running--
@@ -340,7 +339,7 @@ func (c *Checker) take(s *subject, result *Result, now time.Duration) {
 		}
 	}
 	s.setWake()
-	heap.Fix(&c.queue, s.timer.index)
+	c.fix(&s.timer)
 }
 
 // judge hands a probe of a target to the fleet, and plans what follows.
@@ -379,10 +378,10 @@ func (c *Checker) turn(ctx context.Context) (out outcome, wait time.Duration) {
 		}
 		s.waits = false
 		c.start(ctx, s, now)
-		heap.Fix(&c.queue, s.timer.index)
+		c.fix(&s.timer)
 	}
 	for len(c.queue) > 0 && c.queue[0].wake <= now {
-		c.wake(ctx, c.queue[0], now)
+		c.wake(ctx, c.queue[0].timer, now)
 	}
 	c.note(&out, now)
 	c.asleep = never
@@ -422,7 +421,7 @@ func (c *Checker) wake(ctx context.Context, t *timer, now time.Duration) {
 		c.start(ctx, s, now)
 	}
 	s.setWake()
-	heap.Fix(&c.queue, s.timer.index)
+	c.fix(&s.timer)
 }
 
 // skip sets the time of the next regular probe.
@@ -451,7 +450,7 @@ func (c *Checker) start(ctx context.Context, s *subject, now time.Duration) {
 	s.probing, s.began, s.soon = true, now, never
 	s.setWake()
 	c.running++
-	probeCtx, stop := context.WithTimeout(ctx, s.prober.check.Timeout)
+	probeCtx, stop := context.WithCancel(ctx)
 	s.stop = stop
 	j := job{probeCtx, stop, s, s.prober}
 	select {
@@ -504,8 +503,14 @@ func (c *Checker) setTimer(t *timer, wake time.Duration) {
 	case t.index < 0:
 		heap.Push(&c.queue, t)
 	default:
-		heap.Fix(&c.queue, t.index)
+		c.fix(t)
 	}
+}
+
+// fix puts a timer that is queued to where its time belongs.
+func (c *Checker) fix(t *timer) {
+	c.queue[t.index].wake = t.wake
+	heap.Fix(&c.queue, t.index)
 }
 
 // unqueue takes a timer out of the queue.
@@ -515,8 +520,15 @@ func (c *Checker) unqueue(t *timer) {
 	}
 }
 
-// queue is a heap of timers.
-type queue []*timer
+// queue is a heap of timers. Each has its time beside it, for a heap is all
+// comparing, and the timers themselves lie all over the memory.
+type queue []queued
+
+// queued is a timer with its time.
+type queued struct {
+	wake  time.Duration
+	timer *timer
+}
 
 // Len is the number of timers.
 func (q queue) Len() int { return len(q) }
@@ -527,21 +539,21 @@ func (q queue) Less(i, j int) bool { return q[i].wake < q[j].wake }
 // Swap exchanges two timers.
 func (q queue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = i, j
+	q[i].timer.index, q[j].timer.index = i, j
 }
 
 // Push appends a timer; for container/heap.
 func (q *queue) Push(x any) {
 	t, _ := x.(*timer) // nothing else is pushed
 	t.index = len(*q)
-	*q = append(*q, t)
+	*q = append(*q, queued{t.wake, t})
 }
 
 // Pop removes the last timer; for container/heap.
 func (q *queue) Pop() any {
 	last := len(*q) - 1
-	t := (*q)[last]
-	(*q)[last] = nil
+	t := (*q)[last].timer
+	(*q)[last] = queued{}
 	*q = (*q)[:last]
 	t.index = -1
 	return t
