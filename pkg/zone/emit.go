@@ -64,12 +64,17 @@ func (a *answer) emitFull(msg, p []byte, at, nameLen int) []byte {
 		r.Rcode = p[1]
 	}
 	if flags&pieceSteer != 0 {
-		by := bySuffix
-		if flags&pieceSteerSelf != 0 {
-			by = bySelf
+		owner := int(le.Uint16(p[22:]) &^ pointerMask)
+		switch {
+		case flags&pieceSteerSelf != 0:
+			owner += bySelf
+		case at != questionAt: // a suffix of a name that may itself be compressed
+			owner = locate(msg, at+a.plain, owner-questionAt+nameLen-base-a.plain)
+		default:
+			owner += bySuffix
 		}
 		r.Kind, r.Steer, r.TTL = Steered, le.Uint32(p[24:]), le.Uint32(p[28:])
-		r.Owner = uint16(int(le.Uint16(p[22:])&^pointerMask) + by)
+		r.Owner = uint16(owner)
 	}
 	return msg
 }

@@ -441,3 +441,21 @@ func compareLimit(t *testing.T, set *zone.Set, q question, rnd *rand.Rand) {
 	}
 	unpack(t, msg)
 }
+
+// TestSteeredBehindSynthesis covers a chain of a DNAME and a wildcard's CNAME that ends at a steered apex: the name that the DNAME
+// makes is compressed, and the steered owner is a suffix of it that has to be looked for.
+func TestSteeredBehindSynthesis(t *testing.T) {
+	t.Parallel()
+	set, files := mend(t, map[string]string{"example.zone": `example. 300 SOA ns.test. host.test. 1 2 3 4 537
+example. 300 NS ns.test.
+example. 60 STEER p1
+*.*.*.example. 60 CNAME example.
+a.*.example. 60 DNAME *.*.example.
+`})
+	tw := newTwin(t, files)
+	for _, name := range []string{"D.c.a.*.example.", "c.a.*.example.", "a.b.c.a.*.example.", "b.*.*.example.", "example."} {
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeDS} {
+			compareTwin(t, set, tw, question{name: name, qtype: qtype})
+		}
+	}
+}
