@@ -275,7 +275,7 @@ func (m *Machine) void(own steering.State, s Standing) bool {
 // called down.
 func (m *Machine) lapsed() bool {
 	for i := range m.views {
-		if v := &m.views[i]; v.state != steering.Down && v.lapses > 0 {
+		if m.views[i].lapsed() {
 			return true
 		}
 	}
@@ -547,7 +547,7 @@ func (m *Machine) Deadline(now time.Duration) (time.Duration, bool) {
 		if t, ok := v.doubtEnds(&m.rules); ok {
 			at(t)
 		}
-		if v.state != steering.Down && v.lapses > 0 {
+		if v.lapsed() {
 			at(v.badFrom + massHold)
 		}
 	}

@@ -56,6 +56,10 @@ func (c *Check) rules(maxAge time.Duration) Rules {
 	}
 }
 
+// rechecks gives how many probes may come early in one doubt: as many as decide
+// it either way, and the one at once.
+func (r *Rules) rechecks() int { return r.Fall + r.Rise + 1 }
+
 // admit gives the part of its traffic that a target of this latency takes:
 // all up to Slow, AdmitMin from Worst on, and on a line between them.
 func (l Latency) admit(latency time.Duration) float64 {

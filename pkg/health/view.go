@@ -78,7 +78,7 @@ func (v *view) fail(r *Rules, now time.Duration) {
 		return
 	}
 	if !v.contested {
-		v.rechecks = r.Fall + r.Rise + 1
+		v.rechecks = r.rechecks()
 	}
 	v.contested, v.contestedAt = true, now
 	v.enough = v.failed >= r.Fall || v.state == steering.Unknown
@@ -91,7 +91,7 @@ func (v *view) settle(r *Rules, s Standing, now time.Duration) {
 		v.fell, v.fellAt, v.fellFrom = true, now, v.state
 		v.decide(steering.Down)
 	}
-	if v.contested && v.failed == 0 && v.good >= r.Rise && now-v.contestedAt >= r.Interval {
+	if at, ends := v.doubtEnds(r); ends && now >= at {
 		v.contested, v.rechecks = false, 0
 	}
 }
@@ -106,7 +106,7 @@ func (v *view) decide(state steering.State) {
 // blame. The doubt stays, and is looked into anew.
 func (v *view) forgive(r *Rules) {
 	if v.failing() {
-		v.failed, v.enough, v.rechecks = 0, false, r.Fall+r.Rise+1
+		v.failed, v.enough, v.rechecks = 0, false, r.rechecks()
 	}
 }
 
@@ -117,7 +117,7 @@ func (v *view) retract(r *Rules, now time.Duration) bool {
 		return false
 	}
 	v.state, v.fell = v.fellFrom, false
-	v.contested, v.contestedAt, v.rechecks = true, v.probe, r.Fall+r.Rise+1
+	v.contested, v.contestedAt, v.rechecks = true, v.probe, r.rechecks()
 	v.failed, v.lapses, v.enough = max(v.failed, r.Fall), max(v.failed, r.Fall), true
 	return true
 }
@@ -125,6 +125,10 @@ func (v *view) retract(r *Rules, now time.Duration) bool {
 // failing reports whether the address has failed probes that it is not, or
 // not yet, called down for.
 func (v *view) failing() bool { return v.state != steering.Down && v.failed > 0 }
+
+// lapsed reports whether the last probe failed of an address that is not
+// called down, whatever was forgiven since.
+func (v *view) lapsed() bool { return v.state != steering.Down && v.lapses > 0 }
 
 // suspect reports whether more than one failed probe speaks against the
 // address, or as many as it takes to call it down: one may be a lost packet.
@@ -134,8 +138,8 @@ func (v *view) suspect() bool { return v.state != steering.Down && (v.lapses > 1
 // failure is no reason any more not to believe it, whatever was forgiven
 // since.
 func (v *view) overdue(r *Rules, s Standing, now time.Duration) bool {
-	enough := v.lapses >= r.Fall || v.state == steering.Unknown && v.lapses > 0
-	return s.Doubt == MassFailure && v.state != steering.Down && enough && now-v.badFrom >= massHold
+	enough := v.lapses >= r.Fall || v.state == steering.Unknown
+	return s.Doubt == MassFailure && v.lapsed() && enough && now-v.badFrom >= massHold
 }
 
 // recheck says whether the next probe is to come early, and how long after the
