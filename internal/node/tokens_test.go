@@ -1,14 +1,12 @@
 package node_test
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,26 +22,6 @@ func makeToken(n byte, name string) (text, line string) {
 	return text, kept.Line()
 }
 
-// logBuffer is a log that a test reads while others write.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write takes a line.
-func (l *logBuffer) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-// String gives the lines so far.
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // TestTokenStore covers that each change of the file counts from the next use on, that a bad file changes nothing, and that it is
 // logged once.
 func TestTokenStore(t *testing.T) {
@@ -57,7 +35,7 @@ func TestTokenStore(t *testing.T) {
 	one, oneLine := makeToken(1, "one")
 	two, twoLine := makeToken(2, "two")
 	put(oneLine)
-	logged := new(logBuffer)
+	logged := new(logText)
 	cfg := node.Config{AuthTokens: path, Log: slog.New(slog.NewTextHandler(logged, nil))}
 	s, ok, findings := node.NewTokenStore(&cfg)
 	if !ok || len(findings) > 0 {
@@ -95,10 +73,10 @@ func TestTokenStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("a folder", false, false, "no regular file")
-	if n := strings.Count(logged.String(), "the file of tokens is refused"); n != 4 {
+	if n := logged.count("the file of tokens is refused"); n != 4 {
 		t.Errorf("%d refusals are logged:\n%s", n, logged)
 	}
-	if strings.Contains(logged.String(), "gdt_") {
+	if logged.count("gdt_") > 0 {
 		t.Errorf("a token is logged:\n%s", logged)
 	}
 }

@@ -178,6 +178,13 @@ func (l *logText) count(text string) int {
 	return strings.Count(l.text.String(), text)
 }
 
+// String gives what it holds so far.
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // TestWatchLogsOnce shows that a file that stays bad is logged once, however often it is touched, and again for whoever asks.
 func TestWatchLogsOnce(t *testing.T) {
 	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})
