@@ -17,6 +17,13 @@ type Status struct {
 	Checker  Checker    `json:"checker"            doc:"What probes the targets"`
 	Cookies  Cookies    `json:"cookies"            doc:"DNS cookies (RFC 7873)"`
 	Auth     Auth       `json:"auth"               doc:"Tokens of this API"`
+
+	Regions []RegionStatus `json:"regions"            doc:"Regions by name, with their targets by state and their share of answers"`
+	Inputs  []Input        `json:"inputs"             doc:"What it reads, with the version that is in use"`
+	Leases  []Lease        `json:"leases"             doc:"Leases that have an effect, the next to end first, the first 100"`
+	LeaseN  int            `json:"leases_total"       doc:"How many leases have an effect"`
+	Events  []EventLine    `json:"events"             doc:"The last events, oldest first, at most 10"`
+	Audit   AuditStatus    `json:"audit"              doc:"The audit log"`
 }
 
 // Checker is what a node makes of its own health checks.
@@ -119,11 +126,13 @@ type Database struct {
 // Target is one target at GET /v1/targets.
 type Target struct {
 	ID        string    `json:"id"              doc:"pool/target"`
+	Region    string    `json:"region,omitempty"`
 	State     string    `json:"state"           enum:"up,degraded,down,unknown"`
 	InDoubt   bool      `json:"in_doubt"        doc:"Answers that depend on it have the policy's least TTL"`
 	Doubt     string    `json:"doubt"           enum:"none,never-probed,contested,too-old" doc:"Why: this process has not probed it; a failed probe or vote contradicts the state, and more like it would change it; nothing was heard of it for too long"`
 	Admit     float64   `json:"admit"           doc:"The part of its traffic that it takes, 0 to 1"`
 	Drained   bool      `json:"drained"         doc:"As good as absent"`
+	Leases    []string  `json:"leases,omitempty" doc:"Ids of the leases that have an effect on it"`
 	Check     string    `json:"check,omitempty" doc:"Name of its check; none: always up"`
 	Since     time.Time `json:"since,omitzero"  doc:"When it came to this state, or came to be known"`
 	Decision  string    `json:"decision,omitempty" doc:"Id of the verdict that the state is of: also in the log, in events, and in exemplars of metrics"`
