@@ -127,6 +127,7 @@ type Database struct {
 type Target struct {
 	ID        string    `json:"id"              doc:"pool/target"`
 	Region    string    `json:"region,omitempty"`
+	Tags      []string  `json:"tags,omitempty"`
 	State     string    `json:"state"           enum:"up,degraded,down,unknown"`
 	InDoubt   bool      `json:"in_doubt"        doc:"Answers that depend on it have the policy's least TTL"`
 	Doubt     string    `json:"doubt"           enum:"none,never-probed,contested,too-old" doc:"Why: this process has not probed it; a failed probe or vote contradicts the state, and more like it would change it; nothing was heard of it for too long"`
