@@ -129,8 +129,9 @@ pools:
 
 // watcher asks for one name again and again.
 type watcher struct {
-	conn  *dns.Conn
-	query *dns.Msg
+	client dns.Client
+	conn   *dns.Conn
+	query  *dns.Msg
 }
 
 // newWatcher makes one for the i-th victim.
@@ -141,7 +142,7 @@ func newWatcher(b *testing.B, n *node.Node, i int) *watcher {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = conn.Close() })
-	return &watcher{conn, new(dns.Msg).SetQuestion(fmt.Sprintf("n%d.example.com.", i), dns.TypeA)}
+	return &watcher{dns.Client{Timeout: time.Second}, conn, new(dns.Msg).SetQuestion(fmt.Sprintf("n%d.example.com.", i), dns.TypeA)}
 }
 
 // until asks until the answer is the wanted address, not in doubt, and gives the time that this took.

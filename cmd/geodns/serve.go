@@ -75,7 +75,7 @@ func reloadOnHangup(ctx context.Context, n *node.Node, hangups <-chan os.Signal,
 			return
 		case <-hangups:
 			// The node logs what came of it; there is nobody here to tell.
-			if _, err := n.Reload(ctx); err != nil && ctx.Err() == nil {
+			if _, err := n.Reload(ctx, "signal"); err != nil && ctx.Err() == nil {
 				log.Error("reload on SIGHUP", "error", err.Error())
 			}
 		}

@@ -18,13 +18,6 @@ func (n *Node) healthConfig() health.Config {
 	}
 }
 
-// verdictHappened tells those who listen to the API.
-func (n *Node) verdictHappened(e health.Event) {
-	if err := n.events.Publish(api.EventVerdict, e.ID, api.VerdictEventOf(e)); err != nil {
-		n.log.Error("an event was not sent", "error", err.Error())
-	}
-}
-
 // apiHealth is the checker as the API asks it.
 func (n *Node) apiHealth() api.Health {
 	return api.Health{

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"geodns/internal/source"
 	"geodns/pkg/geo"
@@ -23,6 +24,7 @@ type Config struct {
 	Workers     int              // UDP workers an address; 0: one a core
 	Zones       string           // folder of zone and policy files
 	State       string           // folder of what is kept over a restart; "": nothing is
+	LeaseMax    time.Duration    // the longest lease; 0: operator.LeaseForDefault
 	Geo         geo.Config
 	API         netip.AddrPort // zero: no API
 	AuthTokens  string         // file of the API's tokens; "": it needs none
@@ -212,7 +214,7 @@ func Explain(cfg Config, q policy.Question) (*policy.Explanation, source.Finding
 		return nil, fs, nil
 	}
 	fs = slices.DeleteFunc(fs, func(f source.Finding) bool { return f.Severity == source.Error }) // a refused database: shown by the scope
-	states, err := l.states(func(string) (steering.Verdict, bool) { return steering.Verdict{}, false })
+	states, err := l.states(neverProbed)
 	if err != nil {
 		return nil, fs, err
 	}
@@ -220,22 +222,21 @@ func Explain(cfg Config, q policy.Question) (*policy.Explanation, source.Finding
 	return e, fs, err
 }
 
-// states makes the States of a load's targets from the verdicts known.
-func (l *loaded) states(verdict func(id string) (steering.Verdict, bool)) (*steering.States, error) {
+// states makes the States of a load's targets from what is decided of each.
+func (l *loaded) states(verdict func(*policy.Target) steering.Verdict) (*steering.States, error) {
 	vs := make([]steering.Verdict, len(l.compiled.Targets))
 	for i := range l.compiled.Targets {
-		t := &l.compiled.Targets[i]
-		vs[i] = steering.Unchecked()
-		if t.Check == nil {
-			continue
-		}
-		v, known := verdict(t.ID)
-		if !known {
-			v = steering.Verdict{State: steering.Unknown, InDoubt: true, Admit: steering.AdmitAll}
-		}
-		vs[i] = v
+		vs[i] = verdict(l.compiled.Targets[i].Target)
 	}
 	return steering.NewStates(l.compiled.Table, vs)
+}
+
+// neverProbed is what is known of a target where nothing probes.
+func neverProbed(t *policy.Target) steering.Verdict {
+	if t.Check == nil {
+		return steering.Unchecked()
+	}
+	return steering.Verdict{State: steering.Unknown, InDoubt: true, Admit: steering.AdmitAll}
 }
 
 // scene is what explain looks at.

@@ -16,6 +16,7 @@ import (
 	"geodns/internal/source"
 	"geodns/pkg/api"
 	"geodns/pkg/health"
+	"geodns/pkg/operator"
 	"geodns/pkg/server"
 )
 
@@ -43,7 +44,10 @@ type Node struct {
 	watch   *watcher // nil: files are not watched
 	own     *keeper  // of the cookie secret that the node makes itself; nil: it makes none
 	events  *api.Events
-	tokens  *tokenStore // of the API; nil: it needs none
+	lines   lines
+	audit   *operator.Log  // nil: no state folder
+	book    *operator.Book // of leases; nil likewise
+	tokens  *tokenStore    // of the API; nil: it needs none
 
 	// Of questions about the node itself.
 	served atomic.Pointer[served] // written before the World of its load is published
@@ -52,11 +56,17 @@ type Node struct {
 	faults atomic.Uint64 // answers that ended in a panic
 
 	// To the writer of the World and to the loader.
-	verdicts chan struct{}    // size 1: some verdict changed
-	built    chan built       // what the loader compiled
-	requests chan loadRequest // of Reload
-	touched  chan struct{}    // size 1: some file changed
-	stopped  chan struct{}    // closed when Run ends: nobody loads any more
+	verdicts chan struct{}     // size 1: some verdict changed
+	leases   chan chan<- error // leases changed; told when states by them are served
+	built    chan built        // what the loader compiled
+	requests chan loadRequest  // of Reload
+	touched  chan struct{}     // size 1: some file changed
+	stopped  chan struct{}     // closed when Run ends: nobody loads any more
+	expiry   chan struct{}     // size 1: another lease may be the next to end
+
+	// To the recorder.
+	records    chan operator.Entry
+	unrecorded atomic.Uint64 // verdicts that found records full
 
 	// The loader's, New's before it.
 	read   fingerprint     // of the files of the last load
@@ -77,7 +87,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.logger(), started: time.Now(), verdicts: make(chan struct{}, 1), built: make(chan built),
 		requests: make(chan loadRequest), touched: make(chan struct{}, 1), stopped: make(chan struct{}), asking: make(chan struct{}, chaosAtOnce),
-		events: api.NewEvents(),
+		events: api.NewEvents(), leases: make(chan chan<- error), expiry: make(chan struct{}, 1), records: make(chan operator.Entry, recordsMax),
 	}
 	first := built{began: time.Now()}
 	first.reading = loadStable(&cfg, nil)
@@ -96,22 +106,13 @@ func New(cfg Config) (*Node, error) {
 	}
 	n.served.Store(&served{now: first.loaded})
 	n.firstSecrets(first.secrets)
-	err := n.checkHealth()
-	if err != nil {
+	if err := n.openOperator(); err != nil {
 		return nil, err
 	}
-	w, err := n.world(first.loaded)
-	if err != nil {
-		return nil, err
+	if err := n.open(first); err != nil {
+		return nil, errors.Join(err, n.closeOperator())
 	}
-	n.server, err = server.New(n.serverConfig(), w)
-	if err != nil {
-		return nil, err
-	}
-	n.took(first, api.LoadLoaded)
-	if err = n.listenAPI(); err != nil {
-		return nil, errors.Join(err, n.server.Close())
-	}
+	var err error
 	n.watch, err = newWatcher()
 	if err != nil {
 		n.log.Warn("files are not watched; reload by `geodns reload` or SIGHUP", "error", err.Error())
@@ -120,6 +121,26 @@ func New(cfg Config) (*Node, error) {
 	n.rewatch()
 	signal(n.touched) // for what changed between the load and now
 	return n, nil
+}
+
+// open makes the first World, and binds the sockets.
+func (n *Node) open(first built) error {
+	if err := n.checkHealth(); err != nil {
+		return err
+	}
+	w, err := n.world(first.loaded)
+	if err != nil {
+		return err
+	}
+	n.server, err = server.New(n.serverConfig(), w)
+	if err != nil {
+		return err
+	}
+	n.took(first, api.LoadLoaded)
+	if err = n.listenAPI(); err != nil {
+		return errors.Join(err, n.server.Close())
+	}
+	return nil
 }
 
 // makeState makes the state folder if it is not there.
@@ -153,7 +174,7 @@ func (n *Node) checkHealth() error {
 // world makes the World of a load: its targets are probed from now on, and its states are the verdicts of now. Parts that do not
 // belong together are found before the checker forgets what it probed so far.
 func (n *Node) world(l *loaded) (*server.World, error) {
-	before, err := l.states(n.health.Verdict)
+	before, err := l.states(n.verdict())
 	if err != nil {
 		return nil, fmt.Errorf("target states: %w", err)
 	}
@@ -162,7 +183,7 @@ func (n *Node) world(l *loaded) (*server.World, error) {
 		return nil, fmt.Errorf("joining zones and policies: %w", err)
 	}
 	n.health.Update(l.healthTargets())
-	states, err := l.states(n.health.Verdict)
+	states, err := l.states(n.verdict())
 	if err != nil {
 		return nil, fmt.Errorf("target states: %w", err)
 	}
@@ -195,7 +216,7 @@ func (n *Node) listenAPI() error {
 	}
 	cfg := api.Config{
 		Listen: n.cfg.API, Version: n.cfg.Build, Log: n.log,
-		Status: n.status, Targets: n.targets, Ready: n.ready, Explain: n.explain, Reload: n.Reload, Health: n.apiHealth(),
+		Status: n.status, Targets: n.targets, Ready: n.ready, Explain: n.explain, Reload: n.Reload, Health: n.apiHealth(), Leases: n.apiLeases(), Audit: n.apiAudit(), Listing: n.listing(),
 		Metrics: api.Metrics{Health: n.health.Stats, Loads: n.loadCounts, Server: n.server.Stats},
 	}
 	if n.tokens != nil {
@@ -234,6 +255,9 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.watch != nil {
 		parts = append(parts, part{"watch", n.runWatch})
 	}
+	if n.audit != nil {
+		parts = append(parts, part{"audit", n.audit.Run}, part{"record", n.recordLoop}, part{"leases", n.expireLoop})
+	}
 	if n.own != nil {
 		parts = append(parts, part{"cookies", func(ctx context.Context) error { return n.own.run(ctx, n.useSecrets) }})
 	}
@@ -247,11 +271,13 @@ func (n *Node) Run(ctx context.Context) error {
 			}
 		})
 	}
+	n.record(operator.Entry{Kind: operator.EntryStart, Who: whoServer, Object: "node " + n.cfg.Node, ID: n.currentLoad().id(), Why: n.cfg.Build, After: worldJSON(n.currentLoad().id())})
 	n.log.Info("serving", "node", n.cfg.Node, "listen", n.Addrs(), "world", n.currentLoad().id())
 	wg.Wait()
 	n.askers.Wait()
 	close(n.stopped)
-	return errors.Join(errs...)
+	n.record(operator.Entry{Kind: operator.EntryStop, Who: whoServer, Object: "node " + n.cfg.Node, ID: n.currentLoad().id()})
+	return errors.Join(append(errs, n.closeOperator())...)
 }
 
 // currentLoad is what is served.

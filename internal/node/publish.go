@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 	"weak"
 
 	"geodns/internal/source"
 	"geodns/pkg/api"
+	"geodns/pkg/operator"
 )
 
 // built is a load on its way to the writer of the World.
@@ -19,11 +21,15 @@ type built struct {
 
 	began time.Time
 	again bool            // nobody asked for it, and it found what the one before did: said already
+	who   []string        // asked for it; none: files changed
 	done  chan<- api.Load // gets the outcome; has room for it
 }
 
 // loadRequest is one caller of Reload.
-type loadRequest struct{ done chan<- api.Load }
+type loadRequest struct {
+	who  string
+	done chan<- api.Load
+}
 
 // verdictsChanged tells the writer that states are to be made anew. It does not block: one signal stands for all.
 func (n *Node) verdictsChanged() { signal(n.verdicts) }
@@ -46,6 +52,8 @@ func (n *Node) publish(ctx context.Context) error {
 			if err := n.publishStates(); err != nil {
 				n.log.Error("verdicts were not published; the states before them keep serving", "error", err.Error())
 			}
+		case done := <-n.leases:
+			done <- n.publishStates()
 		case b := <-n.built:
 			b.done <- n.publishLoad(b)
 		}
@@ -55,7 +63,7 @@ func (n *Node) publish(ctx context.Context) error {
 // publishStates swaps in the World of now with the verdicts of now.
 func (n *Node) publishStates() error {
 	mark := n.health.Mark()
-	states, err := n.currentLoad().states(n.health.Verdict)
+	states, err := n.currentLoad().states(n.verdict())
 	if err != nil {
 		return err
 	}
@@ -81,14 +89,28 @@ func (n *Node) publishLoad(b built) api.Load {
 		b.again = false
 		return n.refused(b)
 	}
-	n.served.Store(&served{now: b.loaded, before: weak.Make(before)})
-	n.server.Publish(w)
-	n.health.Served(mark)
 	result := api.LoadLoaded
 	if b.loaded.id() == before.id() && b.loaded.sameChecks(before) {
 		result = api.LoadUnchanged
 	}
+	if result == api.LoadLoaded {
+		n.recordLoad(b, before)
+	}
+	n.served.Store(&served{now: b.loaded, before: weak.Make(before)})
+	n.server.Publish(w)
+	n.health.Served(mark)
 	return n.took(b, result)
+}
+
+// recordLoad records that other files are about to be served, and by whose word.
+func (n *Node) recordLoad(b built, before *loaded) {
+	who := whoWatcher
+	if len(b.who) > 0 {
+		who = strings.Join(slices.Compact(slices.Sorted(slices.Values(b.who))), ", ")
+	}
+	n.record(operator.Entry{
+		Kind: operator.EntryLoad, Who: who, Object: "files", ID: b.loaded.id(), Before: worldJSON(before.id()), After: worldJSON(b.loaded.id()),
+	})
 }
 
 // took notes a load that is served now.
@@ -172,7 +194,11 @@ func (n *Node) loadLoop(ctx context.Context) error {
 		if len(callers) == 0 && n.read.same(n.cfg.fingerprint()) {
 			continue // something else changed in a folder that we watch, such as our own log
 		}
-		outcome, err := n.loadOnce(ctx, len(callers) > 0)
+		var who []string
+		for _, c := range callers {
+			who = append(who, c.who)
+		}
+		outcome, err := n.loadOnce(ctx, who)
 		if err != nil {
 			return err
 		}
@@ -184,11 +210,11 @@ func (n *Node) loadLoop(ctx context.Context) error {
 }
 
 // loadOnce loads and has it published. Where nobody asked for it, findings are not logged again as long as they are the same.
-func (n *Node) loadOnce(ctx context.Context, asked bool) (api.Load, error) {
-	b := built{began: time.Now()}
+func (n *Node) loadOnce(ctx context.Context, who []string) (api.Load, error) {
+	b := built{began: time.Now(), who: who}
 	b.reading = loadStable(&n.cfg, n.currentLoad())
 	n.read = b.print
-	b.again = !asked && slices.Equal(b.findings, n.logged)
+	b.again = len(who) == 0 && slices.Equal(b.findings, n.logged)
 	if n.logged = slices.Clone(b.findings); !b.again {
 		n.logFindings(b.findings)
 	}
@@ -207,11 +233,11 @@ func (n *Node) loadOnce(ctx context.Context, asked bool) (api.Load, error) {
 	}
 }
 
-// Reload begins a load and waits for its end. A refused load is no error: the outcome says so. An error means that none ended.
-func (n *Node) Reload(ctx context.Context) (api.Load, error) {
+// Reload begins a load for someone, by name, and waits for its end. A refused load is no error: the outcome says so. An error means that none ended.
+func (n *Node) Reload(ctx context.Context, who string) (api.Load, error) {
 	done := make(chan api.Load, 1)
 	select {
-	case n.requests <- loadRequest{done}:
+	case n.requests <- loadRequest{who, done}:
 	case <-n.stopped:
 		return api.Load{}, errors.New("the node has stopped")
 	case <-ctx.Done():

@@ -6,10 +6,14 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"slices"
+	"time"
 
 	"geodns/pkg/api"
 	"geodns/pkg/geo"
+	"geodns/pkg/operator"
 	"geodns/pkg/policy"
+	"geodns/pkg/steering"
 )
 
 // ready is nil when answers are right.
@@ -40,6 +44,17 @@ func (n *Node) status() api.Status {
 	if err := n.ready(); err != nil {
 		s.Ready, s.NotReady = false, err.Error()
 	}
+	now := time.Now()
+	for i, lease := range n.activeLeases(now) {
+		if s.LeaseN++; i < api.LeasesListedMax {
+			s.Leases = append(s.Leases, api.LeaseOf(&lease, now, n.touched(lease.Object)))
+		}
+	}
+	s.Events = n.lines.list()
+	if n.audit != nil {
+		record := n.audit.Status()
+		s.Audit = api.AuditStatusOf(&record)
+	}
 	for _, a := range n.Addrs() {
 		s.Listen = append(s.Listen, a.String())
 	}
@@ -53,21 +68,48 @@ func (n *Node) status() api.Status {
 	return s
 }
 
-// targets are the documents of all targets, by id.
+// targets are the documents of all targets, by id: what health says, and what answers go by.
 func (n *Node) targets() []api.Target {
 	checked := map[string]api.Target{}
 	for _, s := range n.health.Snapshot() {
 		checked[s.Target] = api.TargetOf(&s)
 	}
+	l, states := n.currentStates()
+	leases := n.overrides()
 	var out []api.Target
-	for _, t := range n.currentLoad().compiled.Document.Targets {
+	for _, t := range l.compiled.Document.Targets {
 		doc, ok := checked[t.ID]
 		if !ok {
 			doc = api.UncheckedTarget(t.ID)
 		}
+		doc.Region, doc.Tags = t.Region.Name, t.Tags
+		doc.SetVerdict(states.Verdict(steering.TargetID(t.Index)))
+		for _, lease := range leases.Of(t) {
+			doc.Leases = append(doc.Leases, lease.ID)
+		}
 		out = append(out, doc)
 	}
 	return out
+}
+
+// currentStates are what is served, and the states that answers go by. Both are of one World: another may come between the two.
+func (n *Node) currentStates() (*loaded, *steering.States) {
+	for {
+		w := n.server.World()
+		if l := n.loadOf(w); l != nil {
+			return l, w.States()
+		}
+	}
+}
+
+// activeLeases are the leases in effect, those that end first.
+func (n *Node) activeLeases(now time.Time) []operator.Lease {
+	if n.book == nil {
+		return nil
+	}
+	list := slices.DeleteFunc(n.book.List(), func(l operator.Lease) bool { return !l.Active(now) })
+	slices.SortStableFunc(list, func(a, b operator.Lease) int { return a.Expires.Compare(b.Expires) })
+	return list
 }
 
 // explain answers a question from the World that is served now.

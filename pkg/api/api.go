@@ -56,9 +56,13 @@ type Config struct {
 	Explain func(context.Context, policy.Question) (*policy.Explanation, error)
 	// AcceptToken says whether a request may be done by who sent this token. nil: no token is needed.
 	AcceptToken func(token string) bool
-	// Reload begins a load and waits for it. A refused load is no error: its Load says so. An error means that none was tried
-	// or that ctx ended first.
-	Reload func(context.Context) (Load, error)
+	// Reload begins a load for who asks and waits for it. A refused load is no error: its Load says so. An error means that none was
+	// tried or that ctx ended first.
+	Reload func(ctx context.Context, who string) (Load, error)
+	// Leases and Audit are what operators change, and the record of it; Listing what is served.
+	Leases  Leases
+	Audit   Audit
+	Listing Listing
 	// Health is the checker.
 	Health Health
 	// Metrics says where the counters are.

@@ -6,6 +6,7 @@ import (
 	"geodns/internal/source"
 	"geodns/pkg/geo"
 	"geodns/pkg/health"
+	"geodns/pkg/steering"
 	"geodns/pkg/zone"
 )
 
@@ -30,7 +31,7 @@ func (l *Load) SetFindings(findings source.Findings) {
 // TargetOf gives the document of a target that is checked.
 func TargetOf(s *health.Status) Target {
 	t := Target{
-		ID: s.Target, Check: s.Check, State: s.Verdict.State.String(), InDoubt: s.Verdict.InDoubt, Doubt: s.Doubt.String(),
+		ID: s.Target, Check: s.Check, State: s.Verdict.State.String(), Health: s.Verdict.State.String(), Leases: []string{}, InDoubt: s.Verdict.InDoubt, Doubt: s.Doubt.String(),
 		Admit: part(s.Verdict.Admit), Drained: s.Verdict.Drained, Since: s.Since, Decision: s.Decision, Reason: s.Reason.String(),
 		Detail: s.Detail, Hold: s.Hold.String(), HoldEnds: s.HoldEnds.Seconds(), Penalty: s.Penalty, Need: s.Need,
 		Votes: make([]Vote, 0, len(s.Votes)), Addresses: make([]Address, 0, len(s.Addresses)),
@@ -50,12 +51,20 @@ func TargetOf(s *health.Status) Target {
 	return t
 }
 
+// SetVerdict makes a target's document say what answers go by: where leases hold it, that is not what health says.
+func (t *Target) SetVerdict(v steering.Verdict) {
+	t.State, t.Drained, t.Admit = v.State.String(), v.Drained, part(v.Admit)
+	if t.InDoubt = v.InDoubt; !v.InDoubt {
+		t.Doubt = health.NoDoubt.String()
+	}
+}
+
 // part gives a part of traffic as a number from 0 to 1.
 func part(admit uint16) float64 { return float64(admit) / math.MaxUint16 }
 
 // UncheckedTarget gives the document of a target that no check watches: it is up, and nobody doubts it.
 func UncheckedTarget(id string) Target {
-	return Target{ID: id, State: "up", Doubt: health.NoDoubt.String(), Admit: 1, Votes: []Vote{}, Addresses: []Address{}}
+	return Target{ID: id, State: "up", Health: "up", Leases: []string{}, Doubt: health.NoDoubt.String(), Admit: 1, Votes: []Vote{}, Addresses: []Address{}}
 }
 
 // DatabaseOf gives a geo database its document.
@@ -69,11 +78,17 @@ func DatabaseOf(info geo.Info) Database {
 // SetZones counts zones into a World and lists the first of them.
 func (w *World) SetZones(zones []zone.Info) {
 	w.ZoneN, w.Records = len(zones), 0
-	w.Zones = make([]Zone, 0, min(len(zones), ZonesListedMax))
 	for _, z := range zones {
 		w.Records += z.Records
-		if len(w.Zones) < ZonesListedMax {
-			w.Zones = append(w.Zones, Zone{Origin: z.Origin, Serial: z.Serial, Records: z.Records, File: z.File})
-		}
 	}
+	w.Zones = ZonesOf(zones[:min(len(zones), ZonesListedMax)])
+}
+
+// ZonesOf gives zones their documents.
+func ZonesOf(zones []zone.Info) []Zone {
+	out := make([]Zone, 0, len(zones))
+	for _, z := range zones {
+		out = append(out, Zone{Origin: z.Origin, Serial: z.Serial, Records: z.Records, File: z.File})
+	}
+	return out
 }

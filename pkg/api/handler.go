@@ -22,7 +22,8 @@ import (
 // NewHandler gives the API without a listener.
 func NewHandler(cfg Config) (http.Handler, error) {
 	missing := cfg.Status == nil || cfg.Targets == nil || cfg.Ready == nil || cfg.Explain == nil || cfg.Reload == nil || cfg.Log == nil ||
-		cfg.Metrics.Server == nil || cfg.Metrics.Health == nil || cfg.Metrics.Loads == nil || !cfg.Health.complete()
+		cfg.Metrics.Server == nil || cfg.Metrics.Health == nil || cfg.Metrics.Loads == nil || !cfg.Health.complete() ||
+		!cfg.Leases.complete() || !cfg.Audit.complete() || !cfg.Listing.complete()
 	if missing {
 		return nil, errors.New("api: a func of the config is missing")
 	}
@@ -58,6 +59,7 @@ func register(api huma.API, cfg *Config) {
 		s := cfg.Status()
 		s.Listen, s.Geo = nonNil(s.Listen), nonNil(s.Geo)
 		s.World.Zones, s.LastLoad.Findings, s.Cookies.Secrets = nonNil(s.World.Zones), nonNil(s.LastLoad.Findings), nonNil(s.Cookies.Secrets)
+		s.Regions, s.Inputs, s.Leases, s.Events = nonNil(s.Regions), nonNil(s.Inputs), nonNil(s.Leases), nonNil(s.Events)
 		return &statusOutput{s}, nil
 	})
 
@@ -76,6 +78,9 @@ func register(api huma.API, cfg *Config) {
 
 	registerExplain(api, cfg)
 	registerHealth(api, &cfg.Health)
+	registerLeases(api, &cfg.Leases)
+	registerAudit(api, &cfg.Audit)
+	registerListing(api, &cfg.Listing)
 
 	type reloadOutput struct{ Body Load }
 	huma.Register(api, huma.Operation{
@@ -86,7 +91,7 @@ func register(api huma.API, cfg *Config) {
 	}, func(ctx context.Context, _ *struct{}) (*reloadOutput, error) {
 		ctx, cancel := context.WithTimeout(ctx, ReloadTimeout)
 		defer cancel()
-		load, err := cfg.Reload(ctx)
+		load, err := cfg.Reload(ctx, principalOf(ctx).Name)
 		if err != nil {
 			return nil, huma.Error503ServiceUnavailable("reload: " + err.Error())
 		}
