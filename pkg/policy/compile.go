@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"geodns/internal/source"
 	"geodns/pkg/geo"
@@ -91,6 +92,9 @@ func Compile(doc *Document, in Input) (*Compiled, source.Findings) {
 		return nil, c.fs
 	}
 	c.out.Table = table
+	for _, l := range layouts {
+		l.sets = sync.OnceValue(l.planSets)
+	}
 	c.checkScopes()
 	c.fs.Sort()
 	if c.fs.HasErrors() {

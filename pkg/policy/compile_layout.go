@@ -31,6 +31,8 @@ type layout struct {
 	ruleOf  []int        // by class: the rule of the first client that had it
 	empty   []*client    // by rule: a client whom it leaves nothing
 	used    []uint16     // by the Table's entry: the entry, of which some plan holds each
+
+	sets func() []planSet // of the plans; found when they are first asked for
 }
 
 // slotsOf lists the pools that a policy's rules lead to, fallbacks included, each once.

@@ -162,6 +162,7 @@ type policy struct {
 	hash           uint64
 	layout         uint32
 	entry          uint32 // of its entries, the first
+	entries        uint32 // how many there are
 	ttlMin, ttlMax uint32
 	answers        uint8
 	pick           Pick
@@ -364,7 +365,7 @@ func (t *Table) addPolicy(spec *Spec, s *Policy) error {
 		return fmt.Errorf("ttl min %d above max %d", s.TTLMin, s.TTLMax)
 	}
 	p := policy{
-		hash: s.Hash, layout: s.Layout, entry: uint32(len(t.entries)), ttlMin: s.TTLMin, ttlMax: s.TTLMax,
+		hash: s.Hash, layout: s.Layout, entry: uint32(len(t.entries)), entries: uint32(len(s.Targets)), ttlMin: s.TTLMin, ttlMax: s.TTLMax,
 		answers: s.Answers, pick: s.Pick, allDown: s.AllDown, separate: s.Separate,
 	}
 	for _, id := range s.Targets {
@@ -427,6 +428,12 @@ func (t *Table) Scopes(p PolicyID) int {
 		return l.scopes
 	}
 	return 1
+}
+
+// Reaches is the targets that a policy's plans hold, each once, in no order that means anything; do not write to it.
+func (t *Table) Reaches(p PolicyID) []TargetID {
+	at := t.policies[p].entry
+	return t.entries[at : at+t.policies[p].entries]
 }
 
 // Addrs4 is a target's IPv4 addresses; do not write to it.
