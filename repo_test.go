@@ -60,7 +60,8 @@ const modules = `
 	github.com/oschwald/maxminddb-golang/v2, github.com/oschwald/geoip2-golang/v2 < pkg/geo;
 	go.yaml.in/yaml/v3 < internal/source;
 	golang.org/x/sys < pkg/server;
-	github.com/danielgtaylor/huma/v2, github.com/prometheus/client_golang, golang.org/x/net/netutil < pkg/api;
+	github.com/danielgtaylor/huma/v2, github.com/prometheus/client_golang, golang.org/x/net/netutil,
+	github.com/coreos/go-oidc/v3, github.com/go-jose/go-jose/v4 < pkg/api;
 	github.com/fsnotify/fsnotify < internal/node;
 	github.com/spf13/cobra, github.com/spf13/pflag, github.com/spf13/viper, github.com/go-viper/mapstructure/v2 < cmd/geodns;
 `

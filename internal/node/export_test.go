@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -150,18 +151,23 @@ func (n *Node) HoldStatus() func() {
 	return n.mu.Unlock
 }
 
-// TokenStore holds the API's tokens.
-type TokenStore = tokenStore
+// Access is who may use the API.
+type Access = access
 
-// NewTokenStore reads the file of tokens that is configured.
-func NewTokenStore(cfg *Config) (*TokenStore, bool, source.Findings) {
+// NewAccess reads the files that are configured.
+func NewAccess(cfg *Config) (*Access, bool, source.Findings) {
 	var findings source.Findings
-	s, ok := newTokenStore(cfg, cfg.logger(), &findings)
-	return s, ok, findings
+	a, ok := newAccess(cfg, cfg.logger(), &findings)
+	return a, ok, findings
 }
 
-// Accept says whether a token is accepted.
-func (s *tokenStore) Accept(token string) bool { return s.accept(token) }
+// Token tells who has a static token.
+func (a *access) Token(text string) (*api.Principal, bool) { return a.token(text) }
 
-// Document tells of the tokens.
-func (s *tokenStore) Document() api.Auth { return s.document() }
+// Certificate tells who has a client certificate.
+func (a *access) Certificate(chain []*x509.Certificate) (*api.Principal, bool) {
+	return a.certificate(chain)
+}
+
+// Document tells of the credentials.
+func (a *access) Document() api.Auth { return a.document() }

@@ -27,7 +27,10 @@ type Config struct {
 	LeaseMax    time.Duration    // the longest lease; 0: operator.LeaseForDefault
 	Geo         geo.Config
 	API         netip.AddrPort // zero: no API
-	AuthTokens  string         // file of the API's tokens; "": it needs none
+	APITLS      APITLS
+	AuthTokens  string // file of the API's static tokens; "": there are none
+	AuthRoles   string // file of its roles; "": there are none
+	OIDC        OIDC
 	HealthAllow []netip.Prefix // loopback and link-local targets that may be used all the same
 	// HealthCanaries are probed to tell the node's own trouble from that of the targets. Each has its check.
 	HealthCanaries []health.Target
@@ -200,9 +203,7 @@ func (c *Config) checkZoneNames(zones *zone.Set, fs *source.Findings) {
 func Check(cfg Config) source.Findings {
 	_, fs := load(&cfg, nil)
 	cfg.readSecrets(&fs)
-	if cfg.AuthTokens != "" {
-		cfg.readTokens(&fs)
-	}
+	newAccess(&cfg, cfg.logger(), &fs)
 	return sorted(fs)
 }
 

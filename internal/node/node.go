@@ -47,7 +47,7 @@ type Node struct {
 	lines   lines
 	audit   *operator.Log  // nil: no state folder
 	book    *operator.Book // of leases; nil likewise
-	tokens  *tokenStore    // of the API; nil: it needs none
+	access  *access        // who may use the API
 
 	// Of questions about the node itself.
 	served atomic.Pointer[served] // written before the World of its load is published
@@ -92,15 +92,15 @@ func New(cfg Config) (*Node, error) {
 	first := built{began: time.Now()}
 	first.reading = loadStable(&cfg, nil)
 	n.read = first.print
-	var ofTokens source.Findings // no load's: they are read again by themselves
+	var ofAccess source.Findings // no load's: they are read again by themselves
 	var usable bool
-	n.tokens, usable = newTokenStore(&n.cfg, n.log, &ofTokens)
+	n.access, usable = newAccess(&n.cfg, n.log, &ofAccess)
 	if first.loaded == nil || cfg.Cookies.refused(first.secrets) || !usable {
-		return nil, &LoadError{sorted(append(first.findings, ofTokens...))}
+		return nil, &LoadError{sorted(append(first.findings, ofAccess...))}
 	}
 	n.logged = slices.Clone(first.findings)
 	n.logFindings(first.findings)
-	n.logFindings(ofTokens)
+	n.logFindings(ofAccess)
 	if err := makeState(cfg.State); err != nil {
 		return nil, err
 	}
@@ -219,9 +219,7 @@ func (n *Node) listenAPI() error {
 		Status: n.status, Targets: n.targets, Ready: n.ready, Explain: n.explain, Reload: n.Reload, Health: n.apiHealth(), Leases: n.apiLeases(), Audit: n.apiAudit(), Listing: n.listing(),
 		Metrics: api.Metrics{Health: n.health.Stats, Loads: n.loadCounts, Server: n.server.Stats},
 	}
-	if n.tokens != nil {
-		cfg.AcceptToken = n.tokens.accept
-	}
+	cfg.Access, cfg.TLS = n.access.credentials()
 	var err error
 	n.api, err = api.New(cfg)
 	return err
@@ -251,6 +249,9 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	if n.api != nil {
 		parts = append(parts, part{"api", n.api.Run})
+	}
+	if n.api != nil && n.access.oidc != nil {
+		parts = append(parts, part{"oidc", n.access.oidc.Run})
 	}
 	if n.watch != nil {
 		parts = append(parts, part{"watch", n.runWatch})

@@ -35,7 +35,7 @@ func (n *Node) status() api.Status {
 	checks := n.health.Stats()
 	s := api.Status{
 		Node: n.cfg.Node, Version: n.cfg.Build, Started: n.started.UTC(), Ready: true, Workers: cmp.Or(n.cfg.Workers, runtime.GOMAXPROCS(0)), LastLoad: last,
-		Cookies: n.cfg.Cookies.document(&cookies, n.own), Auth: n.tokens.document(), Checker: api.CheckerOf(&checks),
+		Cookies: n.cfg.Cookies.document(&cookies, n.own), Auth: n.access.document(), Checker: api.CheckerOf(&checks),
 		World: api.World{
 			ID: l.id(), Table: l.compiled.Table.ID(), Since: since.UTC(), Policies: l.compiled.Table.Policies(),
 			Targets: len(l.compiled.Document.Targets), Cells: l.compiled.Table.Cells(),

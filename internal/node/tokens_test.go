@@ -18,7 +18,7 @@ import (
 func makeToken(n byte, name string) (text, line string) {
 	secret := api.TokenSecret{n}
 	text = secret.Text()
-	kept := api.Token{Name: name, Hash: api.HashToken(text), Created: time.Unix(1_700_000_000, 0)}
+	kept := api.Token{Name: name, Hash: api.HashToken(text), Created: time.Unix(1_700_000_000, 0), Scopes: []api.Grant{{Resource: "*", Verb: "*"}}}
 	return text, kept.Line()
 }
 
@@ -37,13 +37,15 @@ func TestTokenStore(t *testing.T) {
 	put(oneLine)
 	logged := new(logText)
 	cfg := node.Config{AuthTokens: path, Log: slog.New(slog.NewTextHandler(logged, nil))}
-	s, ok, findings := node.NewTokenStore(&cfg)
+	s, ok, findings := node.NewAccess(&cfg)
 	if !ok || len(findings) > 0 {
 		t.Fatalf("findings %v", findings)
 	}
 	want := func(what string, wantOne, wantTwo bool, refused string) {
 		t.Helper()
-		if gotOne, gotTwo := s.Accept(one), s.Accept(two); gotOne != wantOne || gotTwo != wantTwo {
+		_, gotOne := s.Token(one)
+		_, gotTwo := s.Token(two)
+		if gotOne != wantOne || gotTwo != wantTwo {
 			t.Errorf("%s: one %v, two %v", what, gotOne, gotTwo)
 		}
 		if d := s.Document(); !strings.Contains(d.Refused, refused) || (refused == "") != (d.Refused == "") {
@@ -55,8 +57,8 @@ func TestTokenStore(t *testing.T) {
 	want("replaced", false, true, "")
 	put(oneLine + twoLine)
 	want("both", true, true, "")
-	put(oneLine + "two role=admin\n")
-	want("bad", true, true, `tokens:2:5: error: unknown field "role"`)
+	put(oneLine + "two shade=red\n")
+	want("bad", true, true, `tokens:2:5: error: unknown field "shade"`)
 	put(oneLine + "two\n")
 	want("bad in another way", true, true, `tokens:2:1: error: token "two" has no sha256`)
 	if err := os.Remove(path); err != nil {

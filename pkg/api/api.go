@@ -2,12 +2,14 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -19,6 +21,8 @@ import (
 const (
 	// ConnectionsMax bounds the open connections; more wait in the kernel's queue.
 	ConnectionsMax = 256
+	// streamsMax bounds the requests at once of one connection of HTTP/2; a dashboard has some.
+	streamsMax = 32
 	// headerBytesMax bounds a request's headers; a bearer token is the longest that we expect.
 	headerBytesMax = 16 << 10
 	// bodyBytesMax bounds a request's body; a vote is some hundred bytes.
@@ -37,11 +41,15 @@ const (
 	closeTimeout = 2 * time.Second
 )
 
-// Config says where to listen and whom to ask. It is not changed after New. All funcs but AcceptToken are needed; they must be
+// Config says where to listen and whom to ask. It is not changed after New. All funcs are needed but those of Access and TargetAttributes; they must be
 // safe for concurrent use and return values that the caller may keep.
 type Config struct {
-	// Listen is a loopback address; port 0 takes a free one.
+	// Listen is a loopback address, or any where TLS and Access are set; port 0 takes a free one.
 	Listen netip.AddrPort
+	// TLS has the server's certificate. nil: plain HTTP, which is for loopback alone.
+	TLS *tls.Config
+	// Access says who may come in. The zero value lets in everybody, which is for loopback alone.
+	Access Access
 	// Version is the binary's.
 	Version string
 	// Log takes what goes wrong with the listener.
@@ -54,8 +62,9 @@ type Config struct {
 	Ready func() error
 	// Explain decides a question as serving would, now. Its errors are the asker's: a name that is not steered, a bad type.
 	Explain func(context.Context, policy.Question) (*policy.Explanation, error)
-	// AcceptToken says whether a request may be done by who sent this token. nil: no token is needed.
-	AcceptToken func(token string) bool
+	// TargetAttributes gives what a target is known by to grants, by its id, also of one that there is not. nil: by its id and
+	// its pool, which the id names.
+	TargetAttributes func(id string) Attributes
 	// Reload begins a load for who asks and waits for it. A refused load is no error: its Load says so. An error means that none was
 	// tried or that ctx ended first.
 	Reload func(ctx context.Context, who string) (Load, error)
@@ -79,8 +88,8 @@ type Server struct {
 
 // New checks cfg and binds its address. It starts nothing: Run does. A Server that is not run must be closed.
 func New(cfg Config) (*Server, error) {
-	if !cfg.Listen.Addr().IsLoopback() {
-		return nil, fmt.Errorf("api.listen: %s is not a loopback address; the API speaks no TLS yet and stays on loopback", cfg.Listen)
+	if err := CheckListen(cfg.Listen, cfg.TLS != nil, cfg.Access.Configured()); err != nil {
+		return nil, fmt.Errorf("api.listen: %w", err)
 	}
 	handler, err := NewHandler(cfg)
 	if err != nil {
@@ -94,6 +103,8 @@ func New(cfg Config) (*Server, error) {
 		listener: netutil.LimitListener(listener, ConnectionsMax),
 		http: &http.Server{
 			Handler:           handler,
+			TLSConfig:         cfg.TLS,
+			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: streamsMax},
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       requestTimeout,
 			WriteTimeout:      answerTimeout,
@@ -104,6 +115,31 @@ func New(cfg Config) (*Server, error) {
 		events: cfg.Health.Events,
 		log:    cfg.Log,
 	}, nil
+}
+
+// CheckListen says what is missing before the API may listen at an address, nil if nothing is: on any but loopback there are TLS
+// and credentials, or there is no API.
+func CheckListen(listen netip.AddrPort, withTLS, withCredentials bool) error {
+	var missing []string
+	if !withTLS {
+		missing = append(missing, "api.certificate and api.key")
+	}
+	if !withCredentials {
+		missing = append(missing, "one of auth.tokens, api.client_ca and auth.oidc_issuer")
+	}
+	if len(missing) == 0 || listen.Addr().IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("%s is not a loopback address, where the API needs TLS and credentials; set %s", listen, strings.Join(missing, ", and "))
+}
+
+// attributesOf is what a target is known by to grants.
+func (c *Config) attributesOf(id string) Attributes {
+	if c.TargetAttributes != nil {
+		return c.TargetAttributes(id)
+	}
+	pool, _, _ := strings.Cut(id, "/")
+	return Attributes{"pool": {pool}, "target": {id}}
 }
 
 // Addr is the address bound.
@@ -122,11 +158,19 @@ func (s *Server) Close() error {
 	return nil
 }
 
+// serve answers until the listener is closed, with TLS where there is a certificate.
+func (s *Server) serve() error {
+	if s.http.TLSConfig == nil {
+		return s.http.Serve(s.listener)
+	}
+	return s.http.ServeTLS(s.listener, "", "")
+}
+
 // Run serves until ctx ends, lets answers under way end for a moment, and returns nil; or an error if the listener breaks.
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.listener) }()
-	s.log.Info("api listens", "address", s.Addr().String())
+	go func() { served <- s.serve() }()
+	s.log.Info("api listens", "address", s.Addr().String(), "tls", s.http.TLSConfig != nil)
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving the api: %w", err)

@@ -90,6 +90,6 @@ func auditEntryOf(e *operator.Entry) AuditEntry {
 // AuditStatusOf gives the standing of the audit log its document.
 func AuditStatusOf(s *operator.LogStatus) AuditStatus {
 	return AuditStatus{
-		Seq: s.Seq, CheckpointSeq: s.CheckpointSeq, CheckpointAt: s.CheckpointAt, Key: s.PublicKey, Broken: s.Broken, Failed: s.Failed,
+		Seq: s.Seq, CheckpointSeq: s.Checkpoint, CheckpointAt: s.CheckpointTime, Key: s.PublicKey, Broken: s.Broken, Failed: s.Failed,
 	}
 }

@@ -1,6 +1,10 @@
 package api
 
 import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -22,14 +26,52 @@ const (
 	wrongAddrsMax = 4096
 	// wrongPrefix6 is what counts as one address of IPv6: a host has a whole /64 to choose from.
 	wrongPrefix6 = 64
+	// unavailableRetry is when a client should try again whose issuer's keys cannot be had.
+	unavailableRetry = 10 * time.Second
+	// jwtDots is how many dots a JWT has (RFC 7515 section 3.1).
+	jwtDots = 2
 )
 
 // bearer is what WWW-Authenticate asks for (RFC 6750 section 3). It is the same whatever was wrong.
 const bearer = `Bearer realm="geodns"`
 
-// door lets in who has a token. Safe for concurrent use.
+// ErrUnavailable is said of a credential that cannot be judged now: nothing is wrong with it as far as is known.
+var ErrUnavailable = errors.New("who this is cannot be told now")
+
+// Access says whose a credential is. A func is nil where no such credentials are configured; where all are nil, nobody needs one,
+// which is for loopback alone. All must be safe for concurrent use, and what they give is not changed any more.
+type Access struct {
+	// Token tells of a static token's text; false: it is none, or is over.
+	Token func(text string) (*Principal, bool)
+	// JWT tells of an issuer's token. The error wraps ErrUnavailable where that is not the token's fault.
+	JWT func(ctx context.Context, text string) (*Principal, error)
+	// Certificate tells of a client certificate that a handshake accepted, the leaf first; false: it is accepted no more.
+	Certificate func(chain []*x509.Certificate) (*Principal, bool)
+	// Issuer is the URL of who signs the JWTs, for the API's description.
+	Issuer string
+}
+
+// Configured says whether there are credentials at all.
+func (a *Access) Configured() bool { return a.Token != nil || a.JWT != nil || a.Certificate != nil }
+
+// wanted says in a line what a client should send.
+func (a *Access) wanted() string {
+	const token = "a valid token is needed, as Authorization: Bearer TOKEN; the commands send the one in GEODNS_TOKEN"
+	const certificate = "the commands show the one in GEODNS_API_CERT and GEODNS_API_KEY"
+	switch {
+	case a.Certificate == nil:
+		return token
+	case a.Token == nil && a.JWT == nil:
+		return "a valid client certificate is needed; " + certificate
+	}
+	return token + ", or a client certificate; " + certificate
+}
+
+// door lets in who has a credential. Safe for concurrent use.
 type door struct {
-	accept func(token string) bool // nil: everybody is let in
+	access Access
+	needs  map[string]need // by pattern; what is not here, nobody may
+	log    *slog.Logger
 
 	mu    sync.Mutex // guards the following
 	wrong map[netip.Addr]attempts
@@ -41,27 +83,83 @@ type attempts struct {
 	until time.Time // they are forgotten; while count is WrongTokensMax the address is locked out
 }
 
-// pass lets a request in, or answers it and says no. Without a token, with a wrong one and with one that is over the words are
-// the same: who has none learns nothing of those that there are.
-func (d *door) pass(w http.ResponseWriter, r *http.Request, now time.Time) bool {
-	if d.accept == nil {
-		return true
+// pass gives who asks, or answers the request and gives nil. Without a token, with a wrong one and with one that is over the words
+// are the same: who has none learns nothing of those that there are.
+func (d *door) pass(w http.ResponseWriter, r *http.Request, now time.Time) *Principal {
+	if !d.access.Configured() {
+		return localPrincipal()
 	}
 	from := tokenSource(r)
 	if wait := d.locked(from, now); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 		writeProblem(w, http.StatusTooManyRequests, "too many wrong tokens came from this address; try again in a minute")
-		return false
+		return nil
 	}
-	token := bearerToken(r)
-	if token != "" && d.accept(token) {
-		return true
-	}
-	if token != "" {
-		d.failed(from, now)
+	p, err := d.identify(r)
+	switch {
+	case err == nil:
+		return p
+	case errors.Is(err, ErrUnavailable):
+		w.Header().Set("Retry-After", strconv.Itoa(int(unavailableRetry/time.Second)))
+		writeProblem(w, http.StatusServiceUnavailable, "the keys of the OIDC issuer that this token needs cannot be had now; static tokens and certificates work")
+		return nil
+	case errors.Is(err, errWrong):
+		if d.failed(from, now) {
+			d.log.Warn("an address is locked out of the API after wrong tokens", "address", from.String(), "for", lockTime.String())
+		}
 	}
 	w.Header().Set("WWW-Authenticate", bearer)
-	writeProblem(w, http.StatusUnauthorized, "a valid token is needed, as Authorization: Bearer TOKEN; the commands send the one in GEODNS_TOKEN")
+	writeProblem(w, http.StatusUnauthorized, d.access.wanted())
+	return nil
+}
+
+// What pass makes of a request that it does not let in.
+var (
+	errNone  = errors.New("no credential")
+	errWrong = errors.New("a wrong credential")
+)
+
+// identify tells whose the credential of a request is. Where there is a header it decides, so that a wrong token is not forgiven
+// for the certificate beside it. A certificate that is accepted no more is not counted as wrong: its key cannot be guessed either,
+// and whoever gets a new one shall not wait.
+func (d *door) identify(r *http.Request) (*Principal, error) {
+	if len(r.Header.Values("Authorization")) == 0 && r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && d.access.Certificate != nil {
+		if p, ok := d.access.Certificate(r.TLS.PeerCertificates); ok {
+			return p, nil
+		}
+		return nil, errNone
+	}
+	text := bearerToken(r)
+	switch {
+	case text == "":
+		return nil, errNone
+	case strings.HasPrefix(text, tokenPrefix):
+		if d.access.Token != nil {
+			if p, ok := d.access.Token(text); ok {
+				return p, nil
+			}
+		}
+	case d.access.JWT != nil && strings.Count(text, ".") == jwtDots:
+		p, err := d.access.JWT(r.Context(), text)
+		if err == nil || errors.Is(err, ErrUnavailable) {
+			return p, err
+		}
+		d.log.Debug("a token of the OIDC issuer is refused", "error", err.Error())
+	}
+	return nil, errWrong
+}
+
+// may answers a request of somebody whose grants do not permit what a pattern stands for, and says no. Handlers look at the object.
+func (d *door) may(w http.ResponseWriter, pattern string, p *Principal) bool {
+	n, known := d.needs[pattern]
+	if known && p.MaySome(n.resource, n.verb) {
+		return true
+	}
+	if !known {
+		writeProblem(w, http.StatusForbidden, "nobody may do this: it has no permission that could be granted")
+		return false
+	}
+	writeProblem(w, http.StatusForbidden, p.lacks(n.resource, n.verb))
 	return false
 }
 
@@ -103,8 +201,8 @@ func (d *door) locked(from netip.Addr, now time.Time) time.Duration {
 	return 0
 }
 
-// failed counts a wrong token.
-func (d *door) failed(from netip.Addr, now time.Time) {
+// failed counts a wrong token, and says whether it was the one that locks the address out.
+func (d *door) failed(from netip.Addr, now time.Time) (locked bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a, known := d.wrong[from]
@@ -121,6 +219,7 @@ func (d *door) failed(from netip.Addr, now time.Time) {
 		d.wrong = map[netip.Addr]attempts{}
 	}
 	d.wrong[from] = a
+	return a.count == WrongTokensMax
 }
 
 // forget makes room: those that are over go, and if there are none, the one that would be next. d.mu is held.

@@ -28,8 +28,12 @@ func guarded(now func() time.Time) (api.Config, map[string]string) {
 	expired, keptExpired := token(2, "expired", now())
 	wrong, _ := token(3, "", time.Time{})
 	cfg := config()
-	cfg.AcceptToken = func(text string) bool {
-		return api.AcceptToken([]api.Token{keptGood, keptExpired}, text, now())
+	cfg.Access.Token = func(text string) (*api.Principal, bool) {
+		t := api.FindToken([]api.Token{keptGood, keptExpired}, text, now())
+		if t == nil {
+			return nil, false
+		}
+		return new(api.Roles).Token(t), true
 	}
 	return cfg, map[string]string{sendNone: "", sendWrong: wrong, sendExpired: expired, sendGood: good}
 }

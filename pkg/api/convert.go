@@ -31,7 +31,7 @@ func (l *Load) SetFindings(findings source.Findings) {
 // TargetOf gives the document of a target that is checked.
 func TargetOf(s *health.Status) Target {
 	t := Target{
-		ID: s.Target, Check: s.Check, State: s.Verdict.State.String(), Health: s.Verdict.State.String(), Leases: []string{}, InDoubt: s.Verdict.InDoubt, Doubt: s.Doubt.String(),
+		ID: s.Target, Check: s.Check, State: s.Verdict.State.String(), Health: s.Verdict.State.String(), InDoubt: s.Verdict.InDoubt, Doubt: s.Doubt.String(),
 		Admit: part(s.Verdict.Admit), Drained: s.Verdict.Drained, Since: s.Since, Decision: s.Decision, Reason: s.Reason.String(),
 		Detail: s.Detail, Hold: s.Hold.String(), HoldEnds: s.HoldEnds.Seconds(), Penalty: s.Penalty, Need: s.Need,
 		Votes: make([]Vote, 0, len(s.Votes)), Addresses: make([]Address, 0, len(s.Addresses)),
@@ -64,7 +64,7 @@ func part(admit uint16) float64 { return float64(admit) / math.MaxUint16 }
 
 // UncheckedTarget gives the document of a target that no check watches: it is up, and nobody doubts it.
 func UncheckedTarget(id string) Target {
-	return Target{ID: id, State: "up", Health: "up", Leases: []string{}, Doubt: health.NoDoubt.String(), Admit: 1, Votes: []Vote{}, Addresses: []Address{}}
+	return Target{ID: id, State: "up", Health: "up", Doubt: health.NoDoubt.String(), Admit: 1, Votes: []Vote{}, Addresses: []Address{}}
 }
 
 // DatabaseOf gives a geo database its document.

@@ -25,6 +25,9 @@ const (
 	// heartbeat is how often something is sent when nothing happens, so that both sides notice when the other is gone, and
 	// proxies keep the connection: the usual limit is a minute.
 	heartbeat = 15 * time.Second
+	// streamLife is how long a stream lasts: a credential is looked at when it begins, and shall not be of use long after it is
+	// revoked or over. Who comes back with the last id misses nothing.
+	streamLife = 15 * time.Minute
 	// eventWriteTimeout bounds one write to a subscriber.
 	eventWriteTimeout = 10 * time.Second
 )

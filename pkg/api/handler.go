@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,8 +38,15 @@ func NewHandler(cfg Config) (http.Handler, error) {
 	// No page that loads scripts from elsewhere, no links to schemas in the documents.
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
 	config.RejectUnknownQueryParameters = true
-	register(humago.New(mux, config), &cfg)
-	mux.Handle("GET /metrics", metrics)
+	config.Components.SecuritySchemes = securitySchemes(cfg.Access.Issuer)
+	operations := humago.New(mux, config)
+	register(operations, &cfg)
+	table, err := declaredNeeds(operations.OpenAPI(), cfg.Access.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	table[patternMetrics] = need{"metrics", "read"}
+	mux.Handle(patternMetrics, metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := cfg.Ready(); err != nil {
@@ -47,15 +55,15 @@ func NewHandler(cfg Config) (http.Handler, error) {
 		}
 		writeText(w, http.StatusOK, "ready")
 	})
-	return guard(mux, &door{accept: cfg.AcceptToken}), nil
+	return guard(mux, &cfg, &door{access: cfg.Access, needs: table, log: cfg.Log}), nil
 }
 
 // register adds the operations under /v1.
 func register(api huma.API, cfg *Config) {
 	type statusOutput struct{ Body Status }
-	huma.Register(api, huma.Operation{
+	huma.Register(api, needs(huma.Operation{
 		OperationID: "status", Method: http.MethodGet, Path: "/v1/status", Summary: "What this node is and what it serves",
-	}, func(context.Context, *struct{}) (*statusOutput, error) {
+	}, "status", "read"), func(context.Context, *struct{}) (*statusOutput, error) {
 		s := cfg.Status()
 		s.Listen, s.Geo = nonNil(s.Listen), nonNil(s.Geo)
 		s.World.Zones, s.LastLoad.Findings, s.Cookies.Secrets = nonNil(s.World.Zones), nonNil(s.LastLoad.Findings), nonNil(s.Cookies.Secrets)
@@ -68,27 +76,29 @@ func register(api huma.API, cfg *Config) {
 			Targets []Target `json:"targets" doc:"Every target of the policies served, by id"`
 		}
 	}
-	huma.Register(api, huma.Operation{
+	huma.Register(api, needs(huma.Operation{
 		OperationID: "targets", Method: http.MethodGet, Path: "/v1/targets", Summary: "Every target with its state",
-	}, func(context.Context, *struct{}) (*targetsOutput, error) {
+		Description: "A grant with patterns shows the targets that they match.",
+	}, "targets", "read"), func(ctx context.Context, _ *struct{}) (*targetsOutput, error) {
 		out := new(targetsOutput)
-		out.Body.Targets = nonNil(cfg.Targets())
+		p := principalOf(ctx)
+		out.Body.Targets = nonNil(slices.DeleteFunc(cfg.Targets(), func(t Target) bool { return !p.May("targets", "read", cfg.attributesOf(t.ID)) }))
 		return out, nil
 	})
 
 	registerExplain(api, cfg)
-	registerHealth(api, &cfg.Health)
+	registerHealth(api, cfg)
 	registerLeases(api, &cfg.Leases)
 	registerAudit(api, &cfg.Audit)
 	registerListing(api, &cfg.Listing)
 
 	type reloadOutput struct{ Body Load }
-	huma.Register(api, huma.Operation{
+	huma.Register(api, needs(huma.Operation{
 		OperationID: "reload", Method: http.MethodPost, Path: "/v1/reload", Summary: "Load the files again and wait for the result",
 		Description:  "A load that is refused is a 422 whose errors hold the findings; the world before it keeps serving.",
 		Errors:       []int{http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
 		MaxBodyBytes: bodyBytesMax,
-	}, func(ctx context.Context, _ *struct{}) (*reloadOutput, error) {
+	}, "reload", "write"), func(ctx context.Context, _ *struct{}) (*reloadOutput, error) {
 		ctx, cancel := context.WithTimeout(ctx, ReloadTimeout)
 		defer cancel()
 		load, err := cfg.Reload(ctx, principalOf(ctx).Name)
@@ -132,7 +142,7 @@ type explainOutput struct {
 // registerExplain adds GET /v1/explain, in JSON or, for `Accept: text/plain`, as text.
 func registerExplain(api huma.API, cfg *Config) {
 	schema := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[policy.Explanation](), true, "Explanation")
-	huma.Register(api, huma.Operation{
+	huma.Register(api, needs(huma.Operation{
 		OperationID: "explain", Method: http.MethodGet, Path: "/v1/explain", Summary: "How a question would be answered now, and why",
 		Errors: []int{http.StatusBadRequest},
 		Responses: map[string]*huma.Response{"200": {
@@ -142,7 +152,7 @@ func registerExplain(api huma.API, cfg *Config) {
 				"text/plain":       {Schema: &huma.Schema{Type: huma.TypeString}},
 			},
 		}},
-	}, func(ctx context.Context, in *explainInput) (*explainOutput, error) {
+	}, "explain", "read"), func(ctx context.Context, in *explainInput) (*explainOutput, error) {
 		question, err := in.question()
 		if err != nil {
 			return nil, huma.Error400BadRequest(err.Error())
@@ -150,6 +160,13 @@ func registerExplain(api huma.API, cfg *Config) {
 		explanation, err := cfg.Explain(ctx, question)
 		if err != nil {
 			return nil, huma.Error400BadRequest("explain: " + err.Error())
+		}
+		of := Attributes{}
+		if explanation.Policy != "" { // else the name is static, and no policy's
+			of["policy"] = []string{explanation.Policy}
+		}
+		if err = permit(ctx, "explain", "read", of); err != nil {
+			return nil, err
 		}
 		if strings.HasPrefix(in.Accept, "text/plain") {
 			return &explainOutput{"text/plain; charset=utf-8", []byte(strings.TrimSuffix(explanation.Text(), "\n") + "\n")}, nil
@@ -192,12 +209,17 @@ func ParseClient(s string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
-// public says which patterns need no token: what a scraper and a load balancer ask, and the description of the API. Everything
-// else needs one, also what there is not.
-func public(pattern string) bool {
+// patternMetrics is what a scraper asks.
+const patternMetrics = "GET /metrics"
+
+// public says which patterns need no credential: what a load balancer asks, and the description of the API; on loopback also what
+// a scraper asks. Everything else needs one, also what there is not.
+func public(pattern string, loopback bool) bool {
 	switch pattern {
-	case "GET /metrics", "GET /healthz", "GET /readyz", "GET /openapi.json", "GET /openapi.yaml", "GET /openapi-3.0.json", "GET /openapi-3.0.yaml":
+	case "GET /healthz", "GET /readyz", "GET /openapi.json", "GET /openapi.yaml", "GET /openapi-3.0.json", "GET /openapi-3.0.yaml":
 		return true
+	case patternMetrics:
+		return loopback
 	}
 	return false
 }
@@ -208,14 +230,17 @@ func unhurried(pattern string) bool {
 }
 
 // guard stands before everything: it bounds the body, refuses what a page of another origin could make a browser send and who
-// has no token, and turns the mux's own refusals into problem documents.
-func guard(mux *http.ServeMux, d *door) http.Handler {
+// has no credential or may not do this, and turns the mux's own refusals into problem documents.
+func guard(mux *http.ServeMux, cfg *Config, d *door) http.Handler {
 	origin := http.NewCrossOriginProtection()
+	loopback := cfg.Listen.Addr().IsLoopback()
+	// With TLS and credentials a page needs a certificate for its name and a credential; then any name is fine.
+	anyHost := cfg.TLS != nil && cfg.Access.Configured()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		// A name that leads to loopback by someone else's DNS (rebinding) would pass for same-origin.
-		if !loopbackHost(r.Host) {
+		if !anyHost && !loopbackHost(r.Host) {
 			writeProblem(w, http.StatusForbidden, fmt.Sprintf("host %q: this API is asked by a loopback address or as localhost", r.Host))
 			return
 		}
@@ -224,7 +249,15 @@ func guard(mux *http.ServeMux, d *door) http.Handler {
 			return
 		}
 		_, pattern := mux.Handler(r)
-		if !public(pattern) && !d.pass(w, r, time.Now()) {
+		if !public(pattern, loopback) {
+			p := d.pass(w, r, time.Now())
+			if p == nil || pattern != "" && !d.may(w, pattern, p) {
+				return
+			}
+			r = r.WithContext(withPrincipal(r.Context(), p))
+		}
+		if r.ContentLength > bodyBytesMax {
+			writeProblem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a body has at most %d bytes here", bodyBytesMax))
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, bodyBytesMax)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"strings"
@@ -38,22 +39,23 @@ func (h *Health) complete() bool {
 }
 
 // registerHealth adds what concerns checks and verdicts.
-func registerHealth(api huma.API, h *Health) {
+func registerHealth(api huma.API, cfg *Config) {
+	h := &cfg.Health
 	type checksOutput struct {
 		Body struct {
 			Checks []Check `json:"checks" doc:"Every check of the policies served, by name"`
 		}
 	}
-	huma.Register(api, huma.Operation{
+	huma.Register(api, needs(huma.Operation{
 		OperationID: "checks", Method: http.MethodGet, Path: "/v1/checks", Summary: "Every check, with all that it leaves to defaults",
-	}, func(context.Context, *struct{}) (*checksOutput, error) {
+	}, "checks", "read"), func(context.Context, *struct{}) (*checksOutput, error) {
 		out := new(checksOutput)
 		out.Body.Checks = nonNil(h.Checks())
 		return out, nil
 	})
 	registerHistory(api, h)
 	registerTune(api, h)
-	registerVotes(api, h)
+	registerVotes(api, cfg)
 	registerEvents(api, h.Events)
 }
 
@@ -66,10 +68,10 @@ func registerHistory(api huma.API, h *Health) {
 	type output struct {
 		Body History
 	}
-	huma.Register(api, huma.Operation{
+	huma.Register(api, needs(huma.Operation{
 		OperationID: "history", Method: http.MethodGet, Path: "/v1/targets/{pool}/{target}/history", Summary: "The last probes of a target",
 		Errors: []int{http.StatusNotFound},
-	}, func(_ context.Context, in *input) (*output, error) {
+	}, "checks", "read"), func(_ context.Context, in *input) (*output, error) {
 		id := in.Pool + "/" + in.Target
 		probes, ok := h.History(id)
 		if !ok {
@@ -121,10 +123,10 @@ func (in *tuneInput) thresholds() (health.Thresholds, error) {
 // registerTune adds GET /v1/checks/{check}/tune.
 func registerTune(api huma.API, h *Health) {
 	type output struct{ Body Tune }
-	huma.Register(api, huma.Operation{
+	huma.Register(api, needs(huma.Operation{
 		OperationID: "tune", Method: http.MethodGet, Path: "/v1/checks/{check}/tune", Summary: "What other thresholds would have made of the probes that are kept",
 		Errors: []int{http.StatusNotFound},
-	}, func(_ context.Context, in *tuneInput) (*output, error) {
+	}, "checks", "read"), func(_ context.Context, in *tuneInput) (*output, error) {
 		thresholds, err := in.thresholds()
 		if err != nil {
 			return nil, err
@@ -172,25 +174,33 @@ func (in *votesInput) vote() (health.Vote, error) {
 }
 
 // registerVotes adds PUT /v1/votes/{pop}/{pool}/{target}.
-func registerVotes(api huma.API, h *Health) {
+func registerVotes(api huma.API, cfg *Config) {
 	type output struct {
 		Body struct {
 			Accepted bool `json:"accepted" doc:"Whether it counts now; false: a vote of this vantage point is known that is not older"`
 		}
 	}
-	huma.Register(api, huma.Operation{
+	huma.Register(api, needs(huma.Operation{
 		OperationID: "vote", Method: http.MethodPut, Path: "/v1/votes/{pop}/{pool}/{target}", Summary: "What a vantage point sees of a target",
 		Description: "Of two votes of a vantage point the one with the greater boot, and with equal boots the one with the greater sequence, " +
 			"is the later. A vote counts until it is older than the check's votes may be.",
 		Errors:       []int{http.StatusNotFound, http.StatusServiceUnavailable},
 		MaxBodyBytes: bodyBytesMax,
-	}, func(ctx context.Context, in *votesInput) (*output, error) {
+	}, "votes", "write"), func(ctx context.Context, in *votesInput) (*output, error) {
 		v, err := in.vote()
 		if err != nil {
 			return nil, err
 		}
 		id := in.Pool + "/" + in.Target
-		accepted, err := h.Vote(ctx, id, v)
+		of := maps.Clone(cfg.attributesOf(id))
+		if of == nil {
+			of = Attributes{}
+		}
+		of["pop"] = []string{in.PoP}
+		if err = permit(ctx, "votes", "write", of); err != nil {
+			return nil, err
+		}
+		accepted, err := cfg.Health.Vote(ctx, id, v)
 		switch {
 		case errors.Is(err, health.ErrNoTarget):
 			return nil, noTarget(id)
@@ -210,16 +220,16 @@ func registerEvents(api huma.API, events *Events) {
 	type input struct {
 		Last string `header:"Last-Event-ID" maxLength:"128" doc:"The id of the last event that was received: those after it come first, as far as they are kept"`
 	}
-	huma.Register(api, huma.Operation{
+	huma.Register(api, needs(huma.Operation{
 		OperationID: "events", Method: http.MethodGet, Path: "/v1/events", Summary: "What happens, as it happens: server-sent events",
 		Description: "Events of the kind `verdict` have a VerdictEvent as their data, and the verdict's id as theirs. Who does not keep up " +
-			"is cut off, and may come back with Last-Event-ID.",
+			"is cut off, and so is everybody after a while, so that credentials are looked at again; come back with Last-Event-ID.",
 		Errors: []int{http.StatusServiceUnavailable},
 		Responses: map[string]*huma.Response{"200": {
 			Description: "Events until either side ends it",
 			Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
 		}},
-	}, func(_ context.Context, in *input) (*huma.StreamResponse, error) {
+	}, "events", "read"), func(_ context.Context, in *input) (*huma.StreamResponse, error) {
 		s, missed := events.subscribe(in.Last)
 		if s == nil {
 			return nil, huma.Error503ServiceUnavailable(fmt.Sprintf("there are %d streams already, or the server ends; try again later", SubscribersMax))
@@ -229,8 +239,10 @@ func registerEvents(api huma.API, events *Events) {
 			request, w := humago.Unwrap(ctx)
 			w.Header().Set("Content-Type", "text/event-stream")
 			writer := http.NewResponseController(w)
+			during, cancel := context.WithTimeout(request.Context(), streamLife)
+			defer cancel()
 			// How it ended is nobody's business: the other side is gone, or knows.
-			_ = s.stream(request.Context(), missed, func(text []byte) error {
+			_ = s.stream(during, missed, func(text []byte) error {
 				// Where the writer has no deadline, none needs to be moved.
 				_ = writer.SetWriteDeadline(time.Now().Add(eventWriteTimeout))
 				if _, err := w.Write(text); err != nil {

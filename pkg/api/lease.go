@@ -40,6 +40,9 @@ func (l *Leases) complete() bool {
 	return l.Put != nil && l.End != nil && l.List != nil && l.Touched != nil && l.Attributes != nil
 }
 
+// leaseForMax is above what any configuration allows, and far from what overflows a time.
+const leaseForMax = 10 * 365 * 24 * time.Hour
+
 // leaseDocumentsMax is how many leases a document lists: all that there may be, and their tombstones.
 const leaseDocumentsMax = 10_000
 
@@ -85,8 +88,8 @@ func registerLeaseList(api huma.API, l *Leases) {
 		if !found {
 			return nil, noLease(in.ID)
 		}
-		if of := l.Attributes(lease.Object); !principalOf(ctx).May("leases", "read", of) {
-			return nil, forbidden(ctx, "leases", "read", lease.Object.String())
+		if err := permit(ctx, "leases", "read", l.Attributes(lease.Object)); err != nil {
+			return nil, err
 		}
 		return &output{l.document(&lease, time.Now())}, nil
 	})
@@ -124,8 +127,8 @@ func (in *putLeaseInput) request(owner string, now time.Time) (operator.Request,
 	switch {
 	case b.For > 0 && !b.Expires.IsZero():
 		return r, invalid("body.for_seconds", "give for_seconds or expires, not both")
-	case b.For > float64(operator.ForMax/time.Second):
-		return r, invalid("body.for_seconds", fmt.Sprintf("no lease lasts longer than %s", operator.ForMax))
+	case b.For > leaseForMax.Seconds():
+		return r, invalid("body.for_seconds", fmt.Sprintf("no lease lasts longer than %s", leaseForMax))
 	case b.For > 0:
 		r.Expires = now.Add(time.Duration(b.For * float64(time.Second))).UTC()
 	case b.Expires.IsZero():
@@ -150,8 +153,7 @@ func registerPutLease(api huma.API, l *Leases) {
 		Errors:       []int{http.StatusConflict, http.StatusServiceUnavailable},
 		MaxBodyBytes: bodyBytesMax,
 	}, "leases", "write"), func(ctx context.Context, in *putLeaseInput) (*output, error) {
-		who := principalOf(ctx)
-		r, err := in.request(who.Name, time.Now())
+		r, err := in.request(principalOf(ctx).Name, time.Now())
 		if err != nil {
 			return nil, err
 		}
@@ -163,8 +165,10 @@ func registerPutLease(api huma.API, l *Leases) {
 				return nil, err
 			}
 		}
-		if r.Override && !who.May("leases", "override", l.Attributes(r.Object)) {
-			return nil, forbidden(ctx, "leases", "override", r.Object.String())
+		if r.Override {
+			if err := permit(ctx, "leases", "override", l.Attributes(r.Object)); err != nil {
+				return nil, err
+			}
 		}
 		result, err := l.Put(ctx, r)
 		if err != nil {
@@ -176,10 +180,7 @@ func registerPutLease(api huma.API, l *Leases) {
 
 // mayWrite refuses who may not lay a lease over an object.
 func (l *Leases) mayWrite(ctx context.Context, o operator.Object) error {
-	if principalOf(ctx).May("leases", "write", l.Attributes(o)) {
-		return nil
-	}
-	return forbidden(ctx, "leases", "write", o.String())
+	return permit(ctx, "leases", "write", l.Attributes(o))
 }
 
 // registerEndLease adds DELETE /v1/leases/{id}.

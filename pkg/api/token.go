@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,6 +44,8 @@ type Token struct {
 	Hash    [sha256.Size]byte // of the text
 	Created time.Time
 	Expires time.Time // zero: never
+	Scopes  []Grant   // what it may do
+	Roles   []string  // ... and what these may, by their names in the file of roles
 }
 
 // HashToken is what is kept of a token's text.
@@ -57,25 +60,38 @@ func (t *Token) Line() string {
 	if !t.Expires.IsZero() {
 		expires = tokenTime(t.Expires)
 	}
-	return fmt.Sprintf("%s sha256=%x created=%s expires=%s\n", t.Name, t.Hash, tokenTime(t.Created), expires)
+	var line strings.Builder
+	fmt.Fprintf(&line, "%s sha256=%x created=%s expires=%s", t.Name, t.Hash, tokenTime(t.Created), expires)
+	for _, g := range t.Scopes {
+		line.WriteString(" scope=" + g.word())
+	}
+	for _, role := range t.Roles {
+		line.WriteString(" role=" + role)
+	}
+	line.WriteByte('\n')
+	return line.String()
 }
 
 // tokenTime writes a time as the file has it.
 func tokenTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// AcceptToken says whether text is one of the tokens, and not one that is over. How long it takes says nothing of how much
-// of it was right: hashes are compared, each whole, and all of them.
-func AcceptToken(tokens []Token, text string, now time.Time) bool {
+// FindToken gives the token whose text this is, nil if there is none or it is over. How long it takes says nothing of how much of
+// it was right, nor which one it was: hashes are compared, each whole, and all of them.
+func FindToken(tokens []Token, text string, now time.Time) *Token {
+	return findToken(tokens, text, now, subtle.ConstantTimeCompare)
+}
+
+// findToken is FindToken with a compare of its own.
+func findToken(tokens []Token, text string, now time.Time, same func(a, b []byte) int) *Token {
 	sum := HashToken(text)
-	accepted := 0
+	found := -1
 	for i := range tokens {
-		same := subtle.ConstantTimeCompare(sum[:], tokens[i].Hash[:])
-		if tokens[i].Expired(now) {
-			same = 0
-		}
-		accepted |= same
+		found = subtle.ConstantTimeSelect(same(sum[:], tokens[i].Hash[:]), i, found)
 	}
-	return accepted == 1
+	if found < 0 || tokens[found].Expired(now) {
+		return nil
+	}
+	return &tokens[found]
 }
 
 // CheckTokenName says what is wrong with a name, nil if nothing is.
@@ -84,15 +100,19 @@ func CheckTokenName(name string) error {
 	if name == "" || len(name) > TokenNameMax || strings.ContainsFunc(name, func(c rune) bool { return !fits(c) }) {
 		return fmt.Errorf("a token's name is 1 to %d of a-z, 0-9 and '-', such as deploy-ci", TokenNameMax)
 	}
+	if slices.Contains([]string{LocalOwner, "checker", "geodns"}, name) {
+		return fmt.Errorf("%q is what the server itself is called where a token's name would stand; take another", name)
+	}
 	return nil
 }
 
 // ParseTokens reads the lines of a file of tokens: blank, a comment from '#' on, or
 //
-//	deploy-ci sha256=<64 hex digits> created=2026-11-27T14:30:00Z expires=2026-12-27T14:30:00Z
+//	deploy-ci sha256=<64 hex digits> created=2026-11-27T14:30:00Z expires=2026-12-27T14:30:00Z scope=leases:write,pool=web* role=viewer
 //
-// with `never` for a token that does not expire. Each field stands once, in any order; unknown ones are errors, so that one
-// that takes rights away in a later version is not passed over by this one. An empty file is fine: then nobody may do anything.
+// with `never` for a token that does not expire. The fields stand in any order, each once but scope and role; a token without
+// either may do nothing. Unknown fields are errors, so that one that takes rights away in a later version is not passed over by
+// this one. An empty file is fine: then nobody may do anything.
 // Findings quote no value, as somebody may have put a token itself there. False: there was an error, and there are no tokens.
 func ParseTokens(file string, data []byte, fs *source.Findings) ([]Token, bool) {
 	p := tokenParser{fs: fs, names: map[string]int{}, hashes: map[[sha256.Size]byte]int{}}
@@ -173,7 +193,7 @@ func (p *tokenParser) line(fields []tokenField) {
 		switch {
 		case !found:
 			p.fs.Errorf(f.at, "a field such as expires=never is wanted here")
-		case seen[key]:
+		case seen[key] && key != "scope" && key != "role":
 			p.fs.Errorf(f.at, "%s stands twice", shownKey(key))
 		default:
 			p.field(&t, f.at, key, value)
@@ -197,6 +217,9 @@ func (p *tokenParser) line(fields []tokenField) {
 	if at, doubled := p.hashes[t.Hash]; doubled {
 		p.fs.Errorf(name.at, "this is the hash of line %d again; each token has its own", at)
 	}
+	if len(t.Scopes)+len(t.Roles) == 0 {
+		p.fs.Warnf(name.at, "token %q has neither scope nor role, and may do nothing; revoke it and make another, or add what it may, such as scope=*:read", t.Name)
+	}
 	p.names[t.Name], p.hashes[t.Hash] = name.at.Line, name.at.Line
 	p.tokens = append(p.tokens, t)
 }
@@ -217,10 +240,34 @@ func (p *tokenParser) field(t *Token, at source.Place, key, value string) {
 		if value != tokenNever {
 			t.Expires = p.time(at, key, value)
 		}
+	case "scope":
+		if strings.Contains(value, tokenPrefix) { // which is not quoted
+			p.fs.Errorf(at, "this looks like a token itself; take it out, and revoke it")
+			return
+		}
+		g, err := ParseGrant(value)
+		p.check(at, len(t.Scopes) < GrantsMax, "a token has at most %d scopes", GrantsMax)
+		if p.check(at, err == nil, "%v", err) {
+			t.Scopes = append(t.Scopes, g)
+		}
+	case "role":
+		err := CheckRoleName(value) // which quotes nothing
+		p.check(at, len(t.Roles) < GrantsMax, "a token has at most %d roles", GrantsMax)
+		if p.check(at, err == nil, "%v", err) {
+			t.Roles = append(t.Roles, value)
+		}
 	default:
 		at.Col -= len(key) + 1
-		p.fs.Errorf(at, "unknown field %s; there are sha256, created, expires", shownKey(key))
+		p.fs.Errorf(at, "unknown field %s; there are sha256, created, expires, scope, role", shownKey(key))
 	}
+}
+
+// check reports an error unless ok.
+func (p *tokenParser) check(at source.Place, ok bool, format string, a ...any) bool {
+	if !ok {
+		p.fs.Errorf(at, format, a...)
+	}
+	return ok
 }
 
 // time reads a time.

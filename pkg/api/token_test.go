@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"geodns/internal/source"
 	"geodns/pkg/api"
 )
@@ -16,7 +18,7 @@ func token(n int, name string, expires time.Time) (string, api.Token) {
 	var secret api.TokenSecret
 	secret[0], secret[31] = byte(n), byte(n>>8)
 	text := secret.Text()
-	return text, api.Token{Name: name, Hash: api.HashToken(text), Created: time.Unix(1_700_000_000, 0).UTC(), Expires: expires}
+	return text, api.Token{Name: name, Hash: api.HashToken(text), Created: time.Unix(1_700_000_000, 0).UTC(), Expires: expires, Scopes: []api.Grant{{Resource: "*", Verb: "*"}}}
 }
 
 func TestTokenText(t *testing.T) {
@@ -24,12 +26,12 @@ func TestTokenText(t *testing.T) {
 	if !strings.HasPrefix(text, "gdt_") || len(text) != 47 {
 		t.Errorf("text %q", text)
 	}
-	if line := kept.Line(); strings.Contains(line, text[4:]) || line != fmt.Sprintf("a sha256=%x created=2023-11-14T22:13:20Z expires=never\n", kept.Hash) {
+	if line := kept.Line(); strings.Contains(line, text[4:]) || line != fmt.Sprintf("a sha256=%x created=2023-11-14T22:13:20Z expires=never scope=*:*\n", kept.Hash) {
 		t.Errorf("line %q", line)
 	}
 }
 
-func TestAcceptToken(t *testing.T) {
+func TestFindToken(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	good, keptGood := token(1, "good", now.Add(time.Nanosecond))
 	ever, keptEver := token(2, "ever", time.Time{})
@@ -38,11 +40,11 @@ func TestAcceptToken(t *testing.T) {
 	for text, want := range map[string]bool{
 		good: true, ever: true, over: false, "": false, good[:46]: false, good + "A": false, strings.ToUpper(good): false, good[4:]: false,
 	} {
-		if got := api.AcceptToken(all, text, now); got != want {
+		if got := api.FindToken(all, text, now) != nil; got != want {
 			t.Errorf("%q: %v", text, got)
 		}
 	}
-	if api.AcceptToken(nil, good, now) {
+	if api.FindToken(nil, good, now) != nil {
 		t.Error("accepted without tokens")
 	}
 }
@@ -63,7 +65,7 @@ func TestParseTokens(t *testing.T) {
 		{"a token itself", "\n " + text, `f:2:2: error: this looks like a token itself`},
 		{"a token itself behind", "one " + text, `f:1:5: error: a field such as expires=never`},
 		{"missing", "one", `f:1:1: error: token "one" has no sha256`},
-		{"unknown", strings.TrimSpace(kept.Line()) + " role=admin", `error: unknown field "role"; there are sha256, created, expires`},
+		{"unknown", strings.TrimSpace(kept.Line()) + " shade=red", `error: unknown field "shade"; there are sha256, created, expires, scope, role`},
 		{"twice", strings.TrimSpace(kept.Line()) + " expires=never", `error: "expires" stands twice`},
 		{"short hash", "one sha256=abcd created=2026-01-01T00:00:00Z expires=never", `f:1:12: error: sha256 has 64 hex digits, and here are 4 characters`},
 		{"no hash", "one sha256=" + strings.Repeat("g", 64) + " created=2026-01-01T00:00:00Z expires=never", `f:1:12: error: sha256 is 64 hex digits`},
@@ -152,7 +154,7 @@ func FuzzTokens(f *testing.F) {
 			t.Fatalf("written back:\n%s\n%v", written, findings)
 		}
 		for i := range tokens {
-			if again[i] != tokens[i] {
+			if !cmp.Equal(again[i], tokens[i]) {
 				t.Errorf("%+v is written back as %+v", tokens[i], again[i])
 			}
 			left, found := api.RemoveToken(data, tokens[i].Name)

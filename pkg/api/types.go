@@ -130,7 +130,6 @@ type Target struct {
 	Tags      []string  `json:"tags,omitempty"`
 	State     string    `json:"state"           enum:"up,degraded,down,unknown" doc:"What answers go by: what health says, under the leases"`
 	Health    string    `json:"health"          enum:"up,degraded,down,unknown" doc:"What health says; decision, reason and detail are of this"`
-	Leases    []string  `json:"leases"          doc:"Ids of the leases that touch it"`
 	InDoubt   bool      `json:"in_doubt"        doc:"Answers that depend on it have the policy's least TTL"`
 	Doubt     string    `json:"doubt"           enum:"none,never-probed,contested,too-old" doc:"Why: this process has not probed it; a failed probe or vote contradicts the state, and more like it would change it; nothing was heard of it for too long"`
 	Admit     float64   `json:"admit"           doc:"The part of its traffic that it takes, 0 to 1"`

@@ -105,8 +105,39 @@ const EventVerdict = "verdict"
 
 // Auth is what a Status says of the API's tokens.
 type Auth struct {
-	File    string `json:"file,omitempty"    doc:"The file of tokens; none: no token is needed"`
-	Tokens  int    `json:"tokens_total"      doc:"Tokens in use"`
-	Expired int    `json:"expired_total"     doc:"... of these, that are over"`
-	Refused string `json:"refused,omitempty" doc:"Why the file as it is now is not what is in use"`
+	File    string     `json:"file,omitempty"    doc:"The file of tokens; none: there are no static tokens"`
+	Tokens  int        `json:"tokens_total"      doc:"Tokens in use"`
+	Expired int        `json:"expired_total"     doc:"... of these, that are over"`
+	Refused string     `json:"refused,omitempty" doc:"Why the file as it is now is not what is in use"`
+	Open    bool       `json:"open"              doc:"No credential is needed: whoever reaches the API's address may use it"`
+	Roles   *AuthRoles `json:"roles,omitempty"   doc:"The file of roles"`
+	TLS     *AuthTLS   `json:"tls,omitempty"     doc:"Certificates; none: plain HTTP"`
+	OIDC    *AuthOIDC  `json:"oidc,omitempty"    doc:"The OIDC issuer whose tokens are believed"`
+}
+
+// AuthRoles is the file of roles.
+type AuthRoles struct {
+	File         string `json:"file"`
+	Roles        int    `json:"roles_total"`
+	Certificates int    `json:"certificates_total" doc:"Bindings of certificates' names to roles"`
+	Claims       int    `json:"claims_total"       doc:"Bindings of OIDC claims to roles"`
+	Refused      string `json:"refused,omitempty"  doc:"Why the file as it is now is not what is in use"`
+}
+
+// AuthTLS is the certificates of the API's listener.
+type AuthTLS struct {
+	Certificate string    `json:"certificate"             doc:"The file of the server's certificate"`
+	Ends        time.Time `json:"certificate_ends"        doc:"When it ends"`
+	ClientCA    string    `json:"client_ca,omitempty"     doc:"The file of the CAs of client certificates; none: there are none"`
+	CAEnds      time.Time `json:"client_ca_ends,omitzero" doc:"When the first of them ends"`
+	Refused     string    `json:"refused,omitempty"       doc:"Why the files as they are now are not what is in use"`
+}
+
+// AuthOIDC is an OIDC issuer.
+type AuthOIDC struct {
+	Issuer   string    `json:"issuer"`
+	Audience string    `json:"audience"`
+	Keys     int       `json:"keys_total"        doc:"Keys that tokens are judged by"`
+	Fetched  time.Time `json:"fetched,omitzero"  doc:"When they were fetched"`
+	Error    string    `json:"error,omitempty"   doc:"Why the last fetch did not succeed; the keys before it are used on"`
 }
