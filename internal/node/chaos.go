@@ -28,6 +28,9 @@ const (
 	chaosTimeout = 500 * time.Millisecond
 	// chaosLinesMax bounds the lines of an answer: a message over TCP has room for 65,535 octets.
 	chaosLinesMax = 200
+	// chaosTailMax is how many of them are the last ones where lines have to be left out: what is decided stands behind what it was
+	// decided of, in some forty lines.
+	chaosTailMax = 80
 	// chaosListedMax is how many zones and targets status.geodns lists.
 	chaosListedMax = 20
 )
@@ -206,16 +209,18 @@ func (n *Node) explainWorld(w *server.World, q policy.Question) (*policy.Explana
 	if l == nil {
 		return nil, errReplaced
 	}
-	return n.cfg.explain(l, w.States(), q)
+	scene := n.cfg.scene(l, w.States())
+	scene.Notes = n.targetNotes
+	return policy.Explain(scene, q)
 }
 
-// explain answers a question by a load and states.
-func (c *Config) explain(l *loaded, states *steering.States, q policy.Question) (*policy.Explanation, error) {
+// scene is what explain looks at: a load and states.
+func (c *Config) scene(l *loaded, states *steering.States) policy.Scene {
 	scene := l.scene(states)
 	scene.IgnoresECS = func(origin string) bool {
 		return slices.ContainsFunc(c.ECSOff, func(z ZoneName) bool { return z.Name == origin })
 	}
-	return policy.Explain(scene, q)
+	return scene
 }
 
 // statusLines are what this node is and serves.
@@ -309,8 +314,9 @@ func fitLines(lines []string) []string {
 		}
 		out = append(out, line)
 	}
-	if len(out) > chaosLinesMax {
-		out = append(out[:chaosLinesMax-1], fmt.Sprintf("and %d lines more, which the API has", len(out)-chaosLinesMax+1))
+	if more := len(out) - chaosLinesMax + 1; more > 1 {
+		const head = chaosLinesMax - chaosTailMax - 1
+		out = slices.Replace(out, head, head+more, fmt.Sprintf("and %d lines more here, which the API has", more))
 	}
 	return out
 }

@@ -219,7 +219,7 @@ func Explain(cfg Config, q policy.Question) (*policy.Explanation, source.Finding
 	if err != nil {
 		return nil, fs, err
 	}
-	e, err := cfg.explain(l, states, q)
+	e, err := policy.Explain(cfg.scene(l, states), q)
 	return e, fs, err
 }
 

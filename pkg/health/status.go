@@ -61,6 +61,18 @@ func (c *Checker) Snapshot() []Status {
 	return all
 }
 
+// Status gives the status of one target. False: Update was given no such
+// target, or one without a check.
+func (c *Checker) Status(targetID string) (Status, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.targets[targetID]
+	if t == nil {
+		return Status{}, false
+	}
+	return t.status(time.Now(), c.now()), true
+}
+
 // status gives the target's status at a time, by both clocks.
 func (t *target) status(wall time.Time, now time.Duration) Status {
 	m := t.machine

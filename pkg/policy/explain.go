@@ -30,6 +30,8 @@ type Scene struct {
 	Records func(netip.Addr) []string
 	// IgnoresECS says of a zone, by its origin, whether client subnets are ignored for its names; nil: none does.
 	IgnoresECS func(origin string) bool
+	// Notes tells of a target why its state is what it is, its votes and its leases, a line each; nil: not shown.
+	Notes func(*Target) []string
 }
 
 // Explanation is why a question is answered as it is, by the code that answers it.
@@ -65,6 +67,11 @@ type Explanation struct {
 	Scope     uint8    `json:"scope"`
 	ScopeWhy  string   `json:"scope_why,omitempty"`
 
+	RunnerUp     *RunnerUp `json:"runner_up,omitempty"`
+	Flips        []Flip    `json:"flips,omitempty"`
+	FlipsMore    int       `json:"flips_more,omitempty"`    // changes that flip the answer and are not listed
+	FlipsUntried int       `json:"flips_untried,omitempty"` // changes that may flip it and were not tried
+
 	owner  string // of the steered records: Name, or where a chain from it leads
 	origin string // of the zone that answers
 }
@@ -86,6 +93,7 @@ type TieredTarget struct {
 	Admit   float64  `json:"admit"` // in [0, 1]
 	Weight  uint32   `json:"weight"`
 	Result  string   `json:"result"`
+	Notes   []string `json:"notes,omitempty"` // why its state is what it is, its votes and its leases
 }
 
 // messageMax is the room that explain gives an answer: the largest DNS message.
@@ -200,25 +208,25 @@ func (s Scene) steered(e *Explanation, q Question, client steering.Client, reply
 		e.Note, e.ScopeWhy = "NODATA: the policy's targets have nothing of this type, for any client", "a negative answer"
 		return nil
 	}
-	var d steering.Decision
-	var tr steering.Trace
-	steering.Decide(c.Table, s.States, &steering.Query{Policy: id, Type: y, Client: client, ECS: e.ECS, TTL: reply.TTL, Random: q.Random}, &d, &tr)
-	if err := s.plan(e, id, client, &tr); err != nil {
+	x := decided{Scene: s, p: p, q: steering.Query{Policy: id, Type: y, Client: client, ECS: e.ECS, TTL: reply.TTL, Random: q.Random}}
+	d, tr := &x.d, &x.tr
+	steering.Decide(c.Table, s.States, &x.q, d, tr)
+	if err := s.plan(e, id, client, tr); err != nil {
 		return err
 	}
 	if s.Records != nil {
 		e.Records = s.Records(client.Addr())
 	}
 	e.TTL, e.Scope, e.Pass = d.TTL, d.Scope, int(tr.Pass)
-	e.PassWhy = passWhy(&tr, p)
-	e.TTLWhy = s.ttlWhy(p, &d, &tr, reply.TTL)
-	e.ScopeWhy = scopeWhy(p, client, e.ECS, &tr)
+	e.PassWhy = passWhy(tr, p)
+	e.TTLWhy = s.ttlWhy(p, d, tr, reply.TTL)
+	e.ScopeWhy = scopeWhy(p, client, e.ECS, tr)
 	if d.Outcome == steering.Failed {
 		e.Rcode = "SERVFAIL"
-		return nil
+	} else {
+		s.choice(e, p, y, d, tr)
 	}
-	s.choice(e, p, y, &d, &tr)
-	return nil
+	return x.others(e)
 }
 
 // offered gives the kind of answer that a policy has for a query type.
@@ -259,8 +267,12 @@ func (s Scene) plan(e *Explanation, id steering.PolicyID, client steering.Client
 				return fmt.Errorf("tier %d holds %s in the table and not in the plan of now: a fault of this program", i+1, target.ID)
 			}
 			v := s.States.Verdict(g.ID)
+			var notes []string
+			if s.Notes != nil {
+				notes = s.Notes(target.Target)
+			}
 			tier.Targets = append(tier.Targets, TieredTarget{
-				ID: target.ID, Region: target.Region.Name, Values: target.values(), State: v.State.String(), InDoubt: v.InDoubt,
+				Notes: notes, ID: target.ID, Region: target.Region.Name, Values: target.values(), State: v.State.String(), InDoubt: v.InDoubt,
 				Drained: v.Drained, Admit: float64(v.Admit) / steering.AdmitAll, Weight: target.Weight, Result: result(g),
 			})
 		}

@@ -177,6 +177,12 @@ policies:
 			scene := policy.Scene{
 				Zones: set, Compiled: compiled, States: states(t, compiled, verdictsOf(compiled, c.verdicts)),
 				Records: func(a netip.Addr) []string { return []string{"a database's record of " + a.String()} },
+				Notes: func(target *policy.Target) []string {
+					if target.ID != "web/f1" {
+						return nil
+					}
+					return []string{"a word on " + target.ID, "and another"}
+				},
 			}
 			e, err := policy.Explain(scene, policy.Question{Name: c.name, Type: c.typ, Client: client, Random: 4})
 			if err != nil {

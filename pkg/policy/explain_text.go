@@ -183,6 +183,9 @@ func (e *Explanation) Text() string {
 		line(fmt.Sprintf("tier %d", i+1), "%s", t.Why)
 		for _, g := range t.Targets {
 			fmt.Fprintf(&b, "%-9s   %s (%s, %s): %s; %s\n", "", g.ID, g.Region, strings.Join(g.Values, " "), g.stateText(), g.Result)
+			for _, n := range g.Notes {
+				fmt.Fprintf(&b, "%-9s     %s\n", "", n)
+			}
 		}
 	}
 	if e.PassWhy != "" {
@@ -196,6 +199,17 @@ func (e *Explanation) Text() string {
 	}
 	if e.ScopeWhy != "" {
 		line("scope", "/%d: %s", e.Scope, e.ScopeWhy)
+	}
+	if r := e.RunnerUp; r != nil && len(r.Targets) > 0 {
+		line("runner-up", "%s, ttl %d, pass %d: %s", strings.Join(r.Targets, " "), r.TTL, r.Pass, r.Why)
+	} else if r != nil {
+		line("runner-up", "none: %s", r.Why)
+	}
+	for _, f := range e.Flips {
+		line("flip", "%s: %s", f.Change, f.Result)
+	}
+	if e.FlipsMore > 0 || e.FlipsUntried > 0 {
+		line("flip", "and %d changes more; %d were not tried", e.FlipsMore, e.FlipsUntried)
 	}
 	line("rcode", "%s", e.Rcode)
 	for _, a := range e.Answer {

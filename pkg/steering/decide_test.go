@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -424,5 +425,48 @@ func BenchmarkDecide(b *testing.B) {
 				steering.Decide(table, states, &q, &d, nil)
 			}
 		})
+	}
+}
+
+// TestStatesAltered holds States with some verdicts altered against those made anew, min_up included: by what is answered.
+func TestStatesAltered(t *testing.T) {
+	r := seeded(t)
+	for range 300 {
+		spec := randomSpec(r)
+		table, err := steering.Build(spec)
+		if err != nil {
+			continue // types that some plan lacks: tested elsewhere
+		}
+		verdicts := randomVerdicts(r, len(spec.Targets))
+		before, err := steering.NewStates(table, verdicts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		altered := map[steering.TargetID]steering.Verdict{}
+		other := randomVerdicts(r, len(spec.Targets))
+		for range r.IntN(len(verdicts) + 1) {
+			id := r.IntN(len(verdicts))
+			altered[steering.TargetID(id)], verdicts[id] = other[id], other[id]
+		}
+		got, err := before.Altered(altered)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := steering.NewStates(table, verdicts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("altered by %v: %v, want %v", altered, got, want)
+		}
+	}
+	s, err := steering.NewStates(build(t, smallSpec()), make([]steering.Verdict, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []map[steering.TargetID]steering.Verdict{{2: {}}, {0: {State: 4}}} {
+		if _, err := s.Altered(wrong); err == nil {
+			t.Errorf("%v was taken", wrong)
+		}
 	}
 }

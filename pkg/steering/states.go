@@ -1,6 +1,9 @@
 package steering
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // State is what is known of a target's health (design: section 5.5).
 type State uint8
@@ -63,29 +66,56 @@ func NewStates(t *Table, verdicts []Verdict) (*States, error) {
 		return nil, fmt.Errorf("%d verdicts for %d targets", len(verdicts), len(t.targets))
 	}
 	s := &States{table: t, words: make([]uint32, len(verdicts))}
-	usable := make([]uint32, len(t.pools))
 	for i, v := range verdicts {
-		w := uint32(v.State) | uint32(v.Admit)<<wordAdmit
 		if v.State > Down {
 			return nil, fmt.Errorf("target %d: no such state: %d", i, v.State)
 		}
-		if v.InDoubt {
-			w |= wordDoubt
-		}
-		if v.Drained {
-			w |= wordDrained
-		}
-		if v.State != Down && !v.Drained {
+		s.words[i] = v.word()
+	}
+	s.starve()
+	return s, nil
+}
+
+// word packs a verdict.
+func (v Verdict) word() uint32 {
+	w := uint32(v.State) | uint32(v.Admit)<<wordAdmit
+	if v.InDoubt {
+		w |= wordDoubt
+	}
+	if v.Drained {
+		w |= wordDrained
+	}
+	return w
+}
+
+// starve marks the targets of pools that have fewer usable targets than min_up, and a fallback.
+func (s *States) starve() {
+	t := s.table
+	usable := make([]uint32, len(t.pools))
+	for i, w := range s.words {
+		if State(w&wordState) != Down && w&wordDrained == 0 {
 			usable[t.targets[i].pool]++
 		}
-		s.words[i] = w
 	}
 	for i := range s.words {
+		s.words[i] &^= wordStarved
 		if p := t.targets[i].pool; t.pools[p].HasFallback && usable[p] < t.pools[p].MinUp {
 			s.words[i] |= wordStarved
 		}
 	}
-	return s, nil
+}
+
+// Altered is what s would be with other verdicts for some targets: what an explanation asks "what if" of.
+func (s *States) Altered(verdicts map[TargetID]Verdict) (*States, error) {
+	out := &States{table: s.table, words: slices.Clone(s.words)}
+	for id, v := range verdicts {
+		if int(id) >= len(out.words) || v.State > Down {
+			return nil, fmt.Errorf("target %d of %d: no such target, or no such state: %d", id, len(out.words), v.State)
+		}
+		out.words[id] = v.word()
+	}
+	out.starve()
+	return out, nil
 }
 
 // Table is the table whose targets these are.

@@ -48,6 +48,8 @@ type Trace struct {
 	Tier      int   // of the answer
 	// DoubtBefore: a target in a tier before the answer's is in doubt, which is why the TTL is the least.
 	DoubtBefore bool
+
+	at int // the place in its tier of the target that a pass looks at next, as a rule
 }
 
 // TierTrace is one tier of the plan with what became of its targets.
@@ -84,12 +86,16 @@ func (tr *Trace) begin(r *decision, cell, class uint32, published uint8, long in
 
 // saw notes what a pass thought of a target.
 func (tr *Trace) saw(pass uint8, tier int, id TargetID, reason Reason) {
-	for i := range tr.Tiers[tier].Targets {
-		if g := &tr.Tiers[tier].Targets[i]; g.ID == id {
+	targets := tr.Tiers[tier].Targets
+	for i := range targets { // a pass sees a tier's targets in order: the first is it, but where a tier begins
+		at := (tr.at + i) % len(targets)
+		if g := &targets[at]; g.ID == id {
 			g.Reason = reason
 			if pass == passAdmitted {
 				g.First = reason
 			}
+			tr.at = at + 1
+			return
 		}
 	}
 }
