@@ -20,9 +20,7 @@ func (n *Node) healthConfig() health.Config {
 
 // verdictHappened tells those who listen to the API.
 func (n *Node) verdictHappened(e health.Event) {
-	if err := n.events.Publish(api.EventVerdict, e.ID, api.VerdictEventOf(e)); err != nil {
-		n.log.Error("an event was not sent", "error", err.Error())
-	}
+	n.tell(api.EventVerdict, e.ID, api.VerdictEventOf(e))
 }
 
 // apiHealth is the checker as the API asks it.

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,6 +45,8 @@ type Node struct {
 	watch   *watcher // nil: files are not watched
 	own     *keeper  // of the cookie secret that the node makes itself; nil: it makes none
 	events  *api.Events
+	boot    string // distinguishes the ids of two runs
+	regions *regionTable
 	tokens  *tokenStore // of the API; nil: it needs none
 
 	// Of questions about the node itself.
@@ -64,11 +68,13 @@ type Node struct {
 
 	mu sync.Mutex // guards the following
 
-	current *loaded
-	since   time.Time // of the current World
-	last    api.Load
-	counts  api.LoadCounts
-	cookies cookieUse
+	current    *loaded
+	since      time.Time // of the current World
+	generation uint64    // swaps, the first World included
+	last       api.Load
+	counts     api.LoadCounts
+	cookies    cookieUse
+	inputs     inputs
 }
 
 // New loads everything and binds all sockets; Run serves. A *LoadError says that zones or policies are wrong; an unreadable
@@ -77,7 +83,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.logger(), started: time.Now(), verdicts: make(chan struct{}, 1), built: make(chan built),
 		requests: make(chan loadRequest), touched: make(chan struct{}, 1), stopped: make(chan struct{}), asking: make(chan struct{}, chaosAtOnce),
-		events: api.NewEvents(),
+		events: api.NewEvents(), boot: newBoot(), regions: newRegionTable(),
 	}
 	first := built{began: time.Now()}
 	first.reading = loadStable(&cfg, nil)
@@ -108,6 +114,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.generation = 1
 	n.took(first, api.LoadLoaded)
 	if err = n.listenAPI(); err != nil {
 		return nil, errors.Join(err, n.server.Close())
@@ -120,6 +127,13 @@ func New(cfg Config) (*Node, error) {
 	n.rewatch()
 	signal(n.touched) // for what changed between the load and now
 	return n, nil
+}
+
+// newBoot draws what distinguishes the ids of one run from those of another.
+func newBoot() string {
+	var boot [4]byte
+	_, _ = rand.Read(boot[:]) // never returns an error
+	return hex.EncodeToString(boot[:])
 }
 
 // makeState makes the state folder if it is not there.
@@ -161,6 +175,9 @@ func (n *Node) world(l *loaded) (*server.World, error) {
 	if err != nil {
 		return nil, fmt.Errorf("joining zones and policies: %w", err)
 	}
+	if w, err = w.WithRegions(n.regions.slotsOf(l)); err != nil {
+		return nil, fmt.Errorf("counting by region: %w", err)
+	}
 	n.health.Update(l.healthTargets())
 	states, err := l.states(n.health.Verdict)
 	if err != nil {
@@ -196,7 +213,7 @@ func (n *Node) listenAPI() error {
 	cfg := api.Config{
 		Listen: n.cfg.API, Version: n.cfg.Build, Log: n.log,
 		Status: n.status, Targets: n.targets, Ready: n.ready, Explain: n.explain, Reload: n.Reload, Health: n.apiHealth(),
-		Metrics: api.Metrics{Health: n.health.Stats, Loads: n.loadCounts, Server: n.server.Stats},
+		Metrics: api.Metrics{Health: n.health.Stats, Loads: n.loadCounts, Server: n.server.Stats, Regions: n.regionAnswers},
 	}
 	if n.tokens != nil {
 		cfg.AcceptToken = n.tokens.accept
@@ -227,6 +244,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	parts := []part{
 		{"dns", n.server.Run}, {"health", n.health.Run}, {"publish", n.publish}, {"load", n.loadLoop},
+		{"regions", n.sampleRegions},
 	}
 	if n.api != nil {
 		parts = append(parts, part{"api", n.api.Run})

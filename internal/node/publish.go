@@ -11,6 +11,7 @@ import (
 
 	"geodns/internal/source"
 	"geodns/pkg/api"
+	"geodns/pkg/server"
 )
 
 // built is a load on its way to the writer of the World.
@@ -65,7 +66,26 @@ func (n *Node) publishStates() error {
 	}
 	n.server.Publish(w)
 	n.health.Served(mark)
+	n.swapped(w, api.CauseVerdicts)
 	return nil
+}
+
+// swapped counts a swap, and tells those who listen of it.
+func (n *Node) swapped(w *server.World, cause string) {
+	n.mu.Lock()
+	n.generation++
+	e := api.SwapEvent{At: time.Now().UTC(), Generation: n.generation, World: w.ID(), Cause: cause}
+	n.mu.Unlock()
+	e.ID = fmt.Sprintf("s-%s-%d", n.boot, e.Generation)
+	n.log.Debug("swapped", "id", e.ID, "world", e.World, "cause", cause)
+	n.tell(api.EventSwap, e.ID, e)
+}
+
+// tell passes on to those who listen at the API what happened.
+func (n *Node) tell(kind, id string, document any) {
+	if err := n.events.Publish(kind, id, document); err != nil {
+		n.log.Error("an event was not sent", "error", err.Error())
+	}
 }
 
 // publishLoad swaps in a new World, or tells why not.
@@ -84,6 +104,7 @@ func (n *Node) publishLoad(b built) api.Load {
 	n.served.Store(&served{now: b.loaded, before: weak.Make(before)})
 	n.server.Publish(w)
 	n.health.Served(mark)
+	n.swapped(w, api.CauseLoad)
 	result := api.LoadLoaded
 	if b.loaded.id() == before.id() && b.loaded.sameChecks(before) {
 		result = api.LoadUnchanged
@@ -116,11 +137,13 @@ func (n *Node) refused(b built) api.Load {
 
 // noteLoad is the record of a load's end. n.mu is held.
 func (n *Node) noteLoad(b built, result string) api.Load {
-	n.last = api.Load{Result: result, At: time.Now().UTC(), Seconds: time.Since(b.began).Seconds()}
+	all := n.counts.Loaded + n.counts.Unchanged + n.counts.Refused
+	n.last = api.Load{ID: fmt.Sprintf("n-%s-%d", n.boot, all), Result: result, At: time.Now().UTC(), Seconds: time.Since(b.began).Seconds()}
 	if n.current != nil {
 		n.last.World = n.current.id()
 	}
 	n.last.SetFindings(b.findings)
+	n.noteInputs(&b.reading, n.last.At)
 	log := n.log.Info
 	switch {
 	case b.again && result != api.LoadLoaded:
@@ -128,7 +151,8 @@ func (n *Node) noteLoad(b built, result string) api.Load {
 	case result == api.LoadRefused:
 		log = n.log.Error
 	}
-	log("load ended", "result", result, "world", n.last.World, "seconds", n.last.Seconds, "errors", n.last.Errors, "warnings", n.last.Warnings)
+	log("load ended", "id", n.last.ID, "result", result, "world", n.last.World, "seconds", n.last.Seconds, "errors", n.last.Errors, "warnings", n.last.Warnings)
+	n.tell(api.EventLoad, n.last.ID, n.last)
 	return n.last
 }
 
@@ -169,8 +193,11 @@ func (n *Node) loadLoop(ctx context.Context) error {
 			}
 		}
 		n.rewatch() // before reading: what changes while we read is loaded again
-		if len(callers) == 0 && n.read.same(n.cfg.fingerprint()) {
-			continue // something else changed in a folder that we watch, such as our own log
+		if len(callers) == 0 {
+			if print := n.cfg.fingerprint(); n.read.same(print) {
+				n.noteCommit(print.commit)
+				continue // something else changed in a folder that we watch, such as our own log
+			}
 		}
 		outcome, err := n.loadOnce(ctx, len(callers) > 0)
 		if err != nil {

@@ -41,6 +41,7 @@ type tokenStore struct {
 	seen    fs.FileInfo // of the file when it was read; nil: there was none
 	settled bool        // it cannot have changed within the tick of its time
 	refused string      // why the file is not what is in use
+	used    api.Input   // the file as it was when those in use were read
 }
 
 // newTokenStore reads the tokens for the first time. nil: none are configured. False: the file cannot be used.
@@ -51,8 +52,31 @@ func newTokenStore(cfg *Config, log *slog.Logger, findings *source.Findings) (*t
 	s := &tokenStore{cfg: cfg, log: log}
 	s.look(time.Now())
 	var ok bool
-	s.tokens, ok = cfg.readTokens(findings)
+	if s.tokens, ok = cfg.readTokens(findings); ok {
+		s.use(time.Now())
+	}
 	return s, ok
+}
+
+// use notes that the file is in use as it was looked at last. s.mu is held, or s is nobody else's.
+func (s *tokenStore) use(now time.Time) {
+	s.used = api.Input{Name: api.InputTokens, Path: s.cfg.AuthTokens, Loaded: now.UTC()}
+	if s.seen != nil {
+		s.used.Modified = s.seen.ModTime().UTC()
+	}
+}
+
+// input tells where the tokens came from.
+func (s *tokenStore) input() api.Input {
+	if s == nil {
+		return api.Input{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refresh(time.Now())
+	in := s.used
+	in.Error = s.refused
+	return in
 }
 
 // look says whether the file is another than the one that was read, and remembers it. s.mu is held, or s is nobody else's.
@@ -84,6 +108,7 @@ func (s *tokenStore) refresh(now time.Time) {
 			s.log.Info("tokens changed", "file", s.cfg.AuthTokens, "tokens", len(tokens))
 		}
 		s.tokens = tokens
+		s.use(now)
 		return
 	}
 	if err := findings.Err(); err != nil {

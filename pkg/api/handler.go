@@ -22,7 +22,7 @@ import (
 // NewHandler gives the API without a listener.
 func NewHandler(cfg Config) (http.Handler, error) {
 	missing := cfg.Status == nil || cfg.Targets == nil || cfg.Ready == nil || cfg.Explain == nil || cfg.Reload == nil || cfg.Log == nil ||
-		cfg.Metrics.Server == nil || cfg.Metrics.Health == nil || cfg.Metrics.Loads == nil || !cfg.Health.complete()
+		cfg.Metrics.Server == nil || cfg.Metrics.Regions == nil || cfg.Metrics.Health == nil || cfg.Metrics.Loads == nil || !cfg.Health.complete()
 	if missing {
 		return nil, errors.New("api: a func of the config is missing")
 	}
@@ -56,7 +56,7 @@ func register(api huma.API, cfg *Config) {
 		OperationID: "status", Method: http.MethodGet, Path: "/v1/status", Summary: "What this node is and what it serves",
 	}, func(context.Context, *struct{}) (*statusOutput, error) {
 		s := cfg.Status()
-		s.Listen, s.Geo = nonNil(s.Listen), nonNil(s.Geo)
+		s.Listen, s.Geo, s.Regions, s.Inputs = nonNil(s.Listen), nonNil(s.Geo), nonNil(s.Regions), nonNil(s.Inputs)
 		s.World.Zones, s.LastLoad.Findings, s.Cookies.Secrets = nonNil(s.World.Zones), nonNil(s.LastLoad.Findings), nonNil(s.Cookies.Secrets)
 		return &statusOutput{s}, nil
 	})

@@ -208,19 +208,21 @@ func registerVotes(api huma.API, h *Health) {
 // registerEvents adds GET /v1/events.
 func registerEvents(api huma.API, events *Events) {
 	type input struct {
-		Last string `header:"Last-Event-ID" maxLength:"128" doc:"The id of the last event that was received: those after it come first, as far as they are kept"`
+		Kinds []string `query:"kinds" maxItems:"16" enum:"verdict,lease,load,swap" example:"verdict,lease" doc:"The kinds of events that are wanted; none: all"`
+		Last  string   `header:"Last-Event-ID" maxLength:"128" doc:"The id of the last event that was received: those after it come first, as far as they are kept"`
 	}
 	huma.Register(api, huma.Operation{
 		OperationID: "events", Method: http.MethodGet, Path: "/v1/events", Summary: "What happens, as it happens: server-sent events",
-		Description: "Events of the kind `verdict` have a VerdictEvent as their data, and the verdict's id as theirs. Who does not keep up " +
-			"is cut off, and may come back with Last-Event-ID.",
+		Description: "Events of the kind `verdict` have a VerdictEvent as their data, `lease` a LeaseEvent, `load` a Load and `swap` a SwapEvent; " +
+			"their ids are those of what happened. A listener is written to some times a second at most. Who does not keep up is cut off, and may " +
+			"come back with Last-Event-ID.",
 		Errors: []int{http.StatusServiceUnavailable},
 		Responses: map[string]*huma.Response{"200": {
 			Description: "Events until either side ends it",
 			Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
 		}},
 	}, func(_ context.Context, in *input) (*huma.StreamResponse, error) {
-		s, missed := events.subscribe(in.Last)
+		s := events.subscribe(in.Last, in.Kinds)
 		if s == nil {
 			return nil, huma.Error503ServiceUnavailable(fmt.Sprintf("there are %d streams already, or the server ends; try again later", SubscribersMax))
 		}
@@ -230,7 +232,7 @@ func registerEvents(api huma.API, events *Events) {
 			w.Header().Set("Content-Type", "text/event-stream")
 			writer := http.NewResponseController(w)
 			// How it ended is nobody's business: the other side is gone, or knows.
-			_ = s.stream(request.Context(), missed, func(text []byte) error {
+			_ = events.stream(request.Context(), s, func(text []byte) error {
 				// Where the writer has no deadline, none needs to be moved.
 				_ = writer.SetWriteDeadline(time.Now().Add(eventWriteTimeout))
 				if _, err := w.Write(text); err != nil {

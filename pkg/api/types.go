@@ -17,7 +17,49 @@ type Status struct {
 	Checker  Checker    `json:"checker"            doc:"What probes the targets"`
 	Cookies  Cookies    `json:"cookies"            doc:"DNS cookies (RFC 7873)"`
 	Auth     Auth       `json:"auth"               doc:"Tokens of this API"`
+	Regions  []Region   `json:"regions"            doc:"Regions of the policies served, in file order, with the states that answers are made from"`
+	Inputs   []Input    `json:"inputs"             doc:"What this node was made of: files and folders, with commit and age"`
 }
+
+// Region is a region of a Status: what its targets are like, and what part of the answers they get.
+type Region struct {
+	Name       string  `json:"name"`
+	Targets    int     `json:"targets_total"`
+	Up         int     `json:"up"           doc:"Targets by state, drained ones too"`
+	Degraded   int     `json:"degraded"`
+	Down       int     `json:"down"`
+	Unknown    int     `json:"unknown"      doc:"Never probed"`
+	Drained    int     `json:"drained"      doc:"As good as absent, whatever their state"`
+	Admit      float64 `json:"admit"        doc:"The part of its traffic that a target takes, 0 to 1, the mean of all: 0 where one is down or drained"`
+	Answers    uint64  `json:"answers_total" doc:"Targets of the region in answers, since this process began"`
+	Share      float64 `json:"share"        doc:"... of all targets in answers in the last 5 minutes, 0 to 1"`
+	ShareKnown bool    `json:"share_known"  doc:"False: nothing was steered in this time, or there were more regions than are counted apart"`
+}
+
+// RegionOther stands for the regions that are not counted apart: no region has such a name.
+const RegionOther = "_other"
+
+// Input is a file or folder of a Status, as far as it is in use: not what is there now.
+type Input struct {
+	Name     string    `json:"name"               enum:"zones,geo database,geo overrides,tokens,roles,cookie secrets,binary"`
+	Path     string    `json:"path"`
+	Commit   string    `json:"commit,omitempty"   doc:"Of the git work tree that it is in, as files there say; a binary's own, with +dirty if there were other changes"`
+	Modified time.Time `json:"modified,omitzero"  doc:"When the last of its files was changed; of a binary, when that was committed"`
+	Hash     string    `json:"hash,omitempty"     doc:"Of its content: equal where the content is; none of what is secret"`
+	Loaded   time.Time `json:"loaded,omitzero"    doc:"When it was read"`
+	Error    string    `json:"error,omitempty"    doc:"Why what is there now is not what is in use"`
+}
+
+// The names of Inputs.
+const (
+	InputZones         = "zones"
+	InputDatabase      = "geo database"
+	InputOverrides     = "geo overrides"
+	InputTokens        = "tokens"
+	InputRoles         = "roles"
+	InputCookieSecrets = "cookie secrets"
+	InputBinary        = "binary"
+)
 
 // Checker is what a node makes of its own health checks.
 type Checker struct {
@@ -52,15 +94,17 @@ const (
 
 // World is what a node serves: zones, table and states that belong together.
 type World struct {
-	ID       string    `json:"id"        doc:"Content hash of zones and table: the same files give the same id on every node"`
-	Table    string    `json:"table"     doc:"Content hash of the compiled policies and geo data"`
-	Since    time.Time `json:"since,omitzero" doc:"When it was swapped in"`
-	Zones    []Zone    `json:"zones"     doc:"Zones by name, the first 1,000"`
-	ZoneN    int       `json:"zones_total"    doc:"How many zones there are"`
-	Records  int       `json:"records_total"  doc:"Records of all zones"`
-	Policies int       `json:"policies_total" doc:"Policies"`
-	Targets  int       `json:"targets_total"  doc:"Targets"`
-	Cells    int       `json:"cells_total"    doc:"Cells: blocks of clients that are told apart"`
+	ID    string    `json:"id"        doc:"Content hash of zones and table: the same files give the same id on every node"`
+	Table string    `json:"table"     doc:"Content hash of the compiled policies and geo data"`
+	Since time.Time `json:"since,omitzero" doc:"When it was swapped in"`
+	// Generation tells two documents of one process apart where the id does not: states of targets are no part of that.
+	Generation uint64 `json:"generation" doc:"Counts the swaps of this process, those of states alone too; the first world is 1"`
+	Zones      []Zone `json:"zones"     doc:"Zones by name, the first 1,000"`
+	ZoneN      int    `json:"zones_total"    doc:"How many zones there are"`
+	Records    int    `json:"records_total"  doc:"Records of all zones"`
+	Policies   int    `json:"policies_total" doc:"Policies"`
+	Targets    int    `json:"targets_total"  doc:"Targets"`
+	Cells      int    `json:"cells_total"    doc:"Cells: blocks of clients that are told apart"`
 }
 
 // ZonesListedMax is how many zones a Status lists; a document should stay readable on a node with a million.
@@ -76,6 +120,7 @@ type Zone struct {
 
 // Load is the outcome of one load of files.
 type Load struct {
+	ID       string    `json:"id,omitempty" doc:"Of this load: also in the log and in events"`
 	Result   string    `json:"result" enum:"none,loaded,unchanged,refused" doc:"none: no load has ended yet; unchanged: the same world and checks as before; refused: the world before it keeps serving"`
 	At       time.Time `json:"at,omitzero"      doc:"When it ended"`
 	Seconds  float64   `json:"duration_seconds" doc:"How long it took"`
