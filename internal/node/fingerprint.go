@@ -86,7 +86,7 @@ func (c *Config) fingerprint() fingerprint {
 		case d.IsDir() && path != root && c.unread(path):
 			return fs.SkipDir
 		default:
-			if at := w.note(path); at.After(newest) && isInput(path) {
+			if at := w.note(path); at.After(newest) && isInput(strings.TrimPrefix(path, root)) {
 				newest = at
 			}
 		}
@@ -103,10 +103,12 @@ func (c *Config) fingerprint() fingerprint {
 	return fingerprint{sum: [sha256.Size]byte(w.sum.Sum(nil)), fresh: w.fresh, commit: commit, zones: newest, files: files}
 }
 
-// isInput says whether a file of the zones folder is one of those that are read, by its name.
+// isInput says whether a file is one of those that are read, by its path below the zones folder: hidden ones are not.
 func isInput(path string) bool {
-	name := filepath.Base(path)
-	return !strings.HasPrefix(name, ".") && (strings.HasSuffix(name, ".zone") || strings.HasSuffix(name, ".yaml") && !strings.HasSuffix(name, ".test.yaml"))
+	if strings.Contains(filepath.ToSlash(path), "/.") {
+		return false
+	}
+	return strings.HasSuffix(path, ".zone") || strings.HasSuffix(path, ".yaml") && !strings.HasSuffix(path, ".test.yaml")
 }
 
 // files are the files that a load reads beside those of the zones folder.
