@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"geodns/internal/source"
@@ -24,7 +25,9 @@ type reading struct {
 	loaded   *loaded  // nil: refused
 	secrets  []secret // of the file that is configured; nil: none is, or it is refused
 	findings source.Findings
-	print    fingerprint // of the files, from before they were read
+	print    fingerprint // of the files, from before they were read; its commit from after that
+	// overrides is the hash of that file; "": there is none.
+	overrides string
 }
 
 // loadStable loads, and loads again if any file changed meanwhile: what is published was all on disk at one time. The file of
@@ -35,7 +38,9 @@ func loadStable(cfg *Config, prev *loaded) reading {
 	for range loadTries {
 		r.loaded, r.findings = load(cfg, prev)
 		r.secrets = cfg.readSecrets(&r.findings)
-		if cfg.fingerprint().sum == r.print.sum {
+		r.overrides = cfg.overridesHash()
+		if now := cfg.fingerprint(); now.sum == r.print.sum {
+			r.print.commit = now.commit // git writes it last
 			break
 		}
 		r.print = cfg.settled()
@@ -59,6 +64,11 @@ type fingerprint struct {
 	sum [sha256.Size]byte
 	// fresh: a file changed within clockTick before the print was taken, so that it may change again without a trace.
 	fresh bool
+	// No part of the sum, as no load reads them: the commit that the zones folder is of, when the last of the files there changed, and
+	// when each of the others did, by path.
+	commit string
+	zones  time.Time
+	files  map[string]time.Time
 }
 
 // same says that nothing changed between two prints, of which f is the earlier.
@@ -69,23 +79,36 @@ func (c *Config) fingerprint() fingerprint {
 	w := prints{now: time.Now(), sum: sha256.New()}
 	root := linkless(c.Zones)
 	fmt.Fprintf(w.sum, "%q\n", root)
+	var newest time.Time
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil: // what cannot be listed is not read either, or the load says so
 		case d.IsDir() && path != root && c.unread(path):
 			return fs.SkipDir
 		default:
-			w.note(path)
+			if at := w.note(path); at.After(newest) && isInput(strings.TrimPrefix(path, root)) {
+				newest = at
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		fmt.Fprintln(w.sum, err)
 	}
+	files := map[string]time.Time{}
 	for _, f := range c.files() {
-		w.note(f)
+		files[f] = w.note(f)
 	}
-	return fingerprint{sum: [sha256.Size]byte(w.sum.Sum(nil)), fresh: w.fresh}
+	commit, _ := commitOf(root)
+	return fingerprint{sum: [sha256.Size]byte(w.sum.Sum(nil)), fresh: w.fresh, commit: commit, zones: newest, files: files}
+}
+
+// isInput says whether a file is one of those that are read, by its path below the zones folder: hidden ones are not.
+func isInput(path string) bool {
+	if strings.Contains(filepath.ToSlash(path), "/.") {
+		return false
+	}
+	return strings.HasSuffix(path, ".zone") || strings.HasSuffix(path, ".yaml") && !strings.HasSuffix(path, ".test.yaml")
 }
 
 // files are the files that a load reads beside those of the zones folder.
@@ -120,13 +143,14 @@ type prints struct {
 	fresh bool
 }
 
-// note adds a file or folder.
-func (w *prints) note(path string) {
+// note adds a file or folder, and gives when it was changed; the zero time if it is not there.
+func (w *prints) note(path string) time.Time {
 	info, err := os.Stat(path)
 	if err != nil {
 		fmt.Fprintf(w.sum, "%q %v\n", path, err)
-		return
+		return time.Time{}
 	}
 	w.fresh = w.fresh || w.now.Sub(info.ModTime()) < clockTick
 	fmt.Fprintf(w.sum, "%q %d %d %v %d\n", path, info.Size(), info.ModTime().UnixNano(), info.Mode(), inode(info))
+	return info.ModTime()
 }

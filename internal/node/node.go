@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,6 +50,8 @@ type Node struct {
 	audit   *operator.Log  // nil: no state folder
 	book    *operator.Book // of leases; nil likewise
 	access  *access        // who may use the API
+	boot    string         // distinguishes the ids of two runs
+	regions *regionTable
 
 	// Of questions about the node itself.
 	served atomic.Pointer[served] // written before the World of its load is published
@@ -74,11 +78,13 @@ type Node struct {
 
 	mu sync.Mutex // guards the following
 
-	current *loaded
-	since   time.Time // of the current World
-	last    api.Load
-	counts  api.LoadCounts
-	cookies cookieUse
+	current    *loaded
+	since      time.Time // of the current World
+	generation uint64    // swaps, the first World included
+	last       api.Load
+	counts     api.LoadCounts
+	cookies    cookieUse
+	inputs     inputs
 }
 
 // New loads everything and binds all sockets; Run serves. A *LoadError says that zones or policies are wrong; an unreadable
@@ -87,7 +93,8 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.logger(), started: time.Now(), verdicts: make(chan struct{}, 1), built: make(chan built),
 		requests: make(chan loadRequest), touched: make(chan struct{}, 1), stopped: make(chan struct{}), asking: make(chan struct{}, chaosAtOnce),
-		events: api.NewEvents(), leases: make(chan chan<- error), expiry: make(chan struct{}, 1), records: make(chan operator.Entry, recordsMax),
+		events: api.NewEvents(), boot: newBoot(), regions: newRegionTable(),
+		leases: make(chan chan<- error), expiry: make(chan struct{}, 1), records: make(chan operator.Entry, recordsMax),
 	}
 	first := built{began: time.Now()}
 	first.reading = loadStable(&cfg, nil)
@@ -136,11 +143,19 @@ func (n *Node) open(first built) error {
 	if err != nil {
 		return err
 	}
+	n.generation = 1
 	n.took(first, api.LoadLoaded)
 	if err = n.listenAPI(); err != nil {
 		return errors.Join(err, n.server.Close())
 	}
 	return nil
+}
+
+// newBoot draws what distinguishes the ids of one run from those of another.
+func newBoot() string {
+	var boot [4]byte
+	_, _ = rand.Read(boot[:]) // never returns an error
+	return hex.EncodeToString(boot[:])
 }
 
 // makeState makes the state folder if it is not there.
@@ -182,6 +197,9 @@ func (n *Node) world(l *loaded) (*server.World, error) {
 	if err != nil {
 		return nil, fmt.Errorf("joining zones and policies: %w", err)
 	}
+	if w, err = w.WithRegions(n.regions.slotsOf(l)); err != nil {
+		return nil, fmt.Errorf("counting by region: %w", err)
+	}
 	n.health.Update(l.healthTargets())
 	states, err := l.states(n.verdict())
 	if err != nil {
@@ -217,7 +235,7 @@ func (n *Node) listenAPI() error {
 	cfg := api.Config{
 		Listen: n.cfg.API, Version: n.cfg.Build, Log: n.log,
 		Status: n.status, Targets: n.targets, Ready: n.ready, Explain: n.explain, Reload: n.Reload, Health: n.apiHealth(), Leases: n.apiLeases(), Audit: n.apiAudit(), Listing: n.listing(),
-		Metrics: api.Metrics{Health: n.health.Stats, Loads: n.loadCounts, Server: n.server.Stats},
+		Metrics: api.Metrics{Health: n.health.Stats, Loads: n.loadCounts, Server: n.server.Stats, Regions: n.regionAnswers},
 	}
 	cfg.Access, cfg.TLS = n.access.credentials()
 	var err error
@@ -246,6 +264,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	parts := []part{
 		{"dns", n.server.Run}, {"health", n.health.Run}, {"publish", n.publish}, {"load", n.loadLoop},
+		{"regions", n.sampleRegions},
 	}
 	if n.api != nil {
 		parts = append(parts, part{"api", n.api.Run})

@@ -13,6 +13,7 @@ import (
 	"geodns/internal/source"
 	"geodns/pkg/api"
 	"geodns/pkg/operator"
+	"geodns/pkg/server"
 )
 
 // built is a load on its way to the writer of the World.
@@ -49,19 +50,19 @@ func (n *Node) publish(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-n.verdicts:
-			if err := n.publishStates(); err != nil {
+			if err := n.publishStates(api.CauseVerdicts); err != nil {
 				n.log.Error("verdicts were not published; the states before them keep serving", "error", err.Error())
 			}
 		case done := <-n.leases:
-			done <- n.publishStates()
+			done <- n.publishStates(api.CauseLeases)
 		case b := <-n.built:
 			b.done <- n.publishLoad(b)
 		}
 	}
 }
 
-// publishStates swaps in the World of now with the verdicts of now.
-func (n *Node) publishStates() error {
+// publishStates swaps in the World of now with the verdicts and leases of now.
+func (n *Node) publishStates(cause string) error {
 	mark := n.health.Mark()
 	states, err := n.currentLoad().states(n.verdict())
 	if err != nil {
@@ -73,7 +74,19 @@ func (n *Node) publishStates() error {
 	}
 	n.server.Publish(w)
 	n.health.Served(mark)
+	n.swapped(w, cause)
 	return nil
+}
+
+// swapped counts a swap, and tells those who listen of it.
+func (n *Node) swapped(w *server.World, cause string) {
+	n.mu.Lock()
+	n.generation++
+	e := api.SwapEvent{At: time.Now().UTC(), Generation: n.generation, World: w.ID(), Cause: cause}
+	n.mu.Unlock()
+	e.ID = fmt.Sprintf("s-%s-%d", n.boot, e.Generation)
+	n.log.Debug("swapped", "id", e.ID, "world", e.World, "cause", cause)
+	n.publishEvent(api.EventSwap, e.ID, e) // in a status, what caused it says more
 }
 
 // publishLoad swaps in a new World, or tells why not.
@@ -99,6 +112,7 @@ func (n *Node) publishLoad(b built) api.Load {
 	n.served.Store(&served{now: b.loaded, before: weak.Make(before)})
 	n.server.Publish(w)
 	n.health.Served(mark)
+	n.swapped(w, api.CauseLoad)
 	return n.took(b, result)
 }
 
@@ -138,11 +152,13 @@ func (n *Node) refused(b built) api.Load {
 
 // noteLoad is the record of a load's end. n.mu is held.
 func (n *Node) noteLoad(b built, result string) api.Load {
-	n.last = api.Load{Result: result, At: time.Now().UTC(), Seconds: time.Since(b.began).Seconds()}
+	all := n.counts.Loaded + n.counts.Unchanged + n.counts.Refused
+	n.last = api.Load{ID: fmt.Sprintf("n-%s-%d", n.boot, all), Result: result, At: time.Now().UTC(), Seconds: time.Since(b.began).Seconds()}
 	if n.current != nil {
 		n.last.World = n.current.id()
 	}
 	n.last.SetFindings(b.findings)
+	n.noteInputs(&b.reading, n.last.At)
 	log := n.log.Info
 	switch {
 	case b.again && result != api.LoadLoaded:
@@ -150,7 +166,8 @@ func (n *Node) noteLoad(b built, result string) api.Load {
 	case result == api.LoadRefused:
 		log = n.log.Error
 	}
-	log("load ended", "result", result, "world", n.last.World, "seconds", n.last.Seconds, "errors", n.last.Errors, "warnings", n.last.Warnings)
+	log("load ended", "id", n.last.ID, "result", result, "world", n.last.World, "seconds", n.last.Seconds, "errors", n.last.Errors, "warnings", n.last.Warnings)
+	n.tell(api.EventLoad, n.last.ID, fmt.Sprintf("%s in %.3f s, errors: %d, warnings: %d", result, n.last.Seconds, n.last.Errors, n.last.Warnings), n.last)
 	return n.last
 }
 
@@ -191,8 +208,11 @@ func (n *Node) loadLoop(ctx context.Context) error {
 			}
 		}
 		n.rewatch() // before reading: what changes while we read is loaded again
-		if len(callers) == 0 && n.read.same(n.cfg.fingerprint()) {
-			continue // something else changed in a folder that we watch, such as our own log
+		if len(callers) == 0 {
+			if print := n.cfg.fingerprint(); n.read.same(print) {
+				n.noteCommit(print.commit)
+				continue // something else changed in a folder that we watch, such as our own log
+			}
 		}
 		var who []string
 		for _, c := range callers {

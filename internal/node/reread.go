@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"geodns/internal/source"
+	"geodns/pkg/api"
 )
 
 // settle is how old a file's time of change must be before it is believed to tell the file from what it may become: some file
@@ -32,13 +33,16 @@ type reread[T any] struct {
 	seen    []fs.FileInfo // of the files when they were read; nil: there was none
 	settled bool          // none can have changed within the tick of its time
 	refused string        // why the files are not what is in use
+	used    api.Input     // of the files as they were when the value was read
 }
 
 // first reads the files for the first time. False: they cannot be used.
 func (s *reread[T]) first(findings *source.Findings) bool {
 	s.look(time.Now())
 	var ok bool
-	s.value, ok = s.read(findings)
+	if s.value, ok = s.read(findings); ok {
+		s.use()
+	}
 	return ok
 }
 
@@ -66,6 +70,29 @@ func sameFile(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && a.Mode() == b.Mode()
 }
 
+// use notes that the files are in use as they were looked at last. s.mu is held, or s is nobody else's.
+func (s *reread[T]) use() {
+	s.used = api.Input{Loaded: time.Now().UTC()}
+	for i, info := range s.seen {
+		if info != nil && info.ModTime().After(s.used.Modified) {
+			s.used.Path, s.used.Modified = s.paths[i], info.ModTime().UTC()
+		}
+	}
+}
+
+// input tells where what is in use came from; the zero value if there are no such files.
+func (s *reread[T]) input(name string) api.Input {
+	if s == nil {
+		return api.Input{}
+	}
+	_, refused := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in := s.used
+	in.Name, in.Error = name, refused
+	return in
+}
+
 // now gives what the files say, and why they are refused as they are, "" if they are not.
 func (s *reread[T]) now() (value T, refused string) {
 	s.mu.Lock()
@@ -80,6 +107,7 @@ func (s *reread[T]) now() (value T, refused string) {
 	if ok {
 		s.changed(s.value, value)
 		s.value = value
+		s.use()
 		return s.value, ""
 	}
 	if err := findings.Err(); err != nil {

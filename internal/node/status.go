@@ -30,17 +30,18 @@ func (n *Node) ready() error {
 // status is the document of what this node is and serves.
 func (n *Node) status() api.Status {
 	n.mu.Lock()
-	l, since, last, cookies := n.current, n.since, n.last, n.cookies
+	l, since, generation, last, cookies := n.current, n.since, n.generation, n.last, n.cookies
 	n.mu.Unlock()
 	checks := n.health.Stats()
 	s := api.Status{
 		Node: n.cfg.Node, Version: n.cfg.Build, Started: n.started.UTC(), Ready: true, Workers: cmp.Or(n.cfg.Workers, runtime.GOMAXPROCS(0)), LastLoad: last,
 		Cookies: n.cfg.Cookies.document(&cookies, n.own), Auth: n.access.document(), Checker: api.CheckerOf(&checks),
 		World: api.World{
-			ID: l.id(), Table: l.compiled.Table.ID(), Since: since.UTC(), Policies: l.compiled.Table.Policies(),
+			ID: l.id(), Table: l.compiled.Table.ID(), Since: since.UTC(), Generation: generation, Policies: l.compiled.Table.Policies(),
 			Targets: len(l.compiled.Document.Targets), Cells: l.compiled.Table.Cells(),
 		},
 	}
+	s.Regions, s.Inputs = n.regionDocuments(), n.inputDocuments()
 	if err := n.ready(); err != nil {
 		s.Ready, s.NotReady = false, err.Error()
 	}

@@ -78,6 +78,9 @@ func (n *Node) watched() []string {
 	for _, f := range n.cfg.files() {
 		dirs = append(dirs, wayTo(f, 0)...)
 	}
+	if _, git := commitOf(root); git != nil { // by which no load begins, but the commit of what is served is told anew
+		dirs = append(dirs, git...)
+	}
 	slices.Sort(dirs)
 	return slices.Compact(dirs)
 }

@@ -19,8 +19,9 @@ import (
 
 // Limits of the listener. Operators' tools, a scraper and a load balancer's readiness check share it.
 const (
-	// ConnectionsMax bounds the open connections; more wait in the kernel's queue.
-	ConnectionsMax = 256
+	// ConnectionsMax bounds the open connections; more wait in the kernel's queue. Three quarters may be SubscribersMax, which
+	// leaves operators and scrapers more than they ever had need of; one costs some 30 kB.
+	ConnectionsMax = 2048
 	// streamsMax bounds the requests at once of one connection of HTTP/2; a dashboard has some.
 	streamsMax = 32
 	// headerBytesMax bounds a request's headers; a bearer token is the longest that we expect.

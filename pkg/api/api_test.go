@@ -85,6 +85,7 @@ func config() api.Config {
 				s.Policies = map[string]uint64{"www": 3}
 				return s
 			},
+			Regions: func() map[string]uint64 { return map[string]uint64{"fra": 6, api.RegionOther: 0} },
 			Health: func() health.Stats {
 				return health.Stats{Probes: []health.KindStats{{Kind: health.HTTP, Good: 11, Failed: 2}}}
 			},

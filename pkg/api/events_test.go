@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,22 +75,48 @@ func TestEventsResume(t *testing.T) {
 	}
 }
 
-// TestEventsHeartbeat covers an idle stream.
+// TestEventsHeartbeat covers idle streams: each says something often enough, and they do not speak all at once.
 func TestEventsHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := api.NewEvents()
-		ctx, cancel := context.WithTimeout(t.Context(), 3*api.Heartbeat+time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*api.Heartbeat)
 		defer cancel()
-		var got strings.Builder
-		_, err := e.Stream(ctx, "", func(b []byte) error { got.Write(b); return nil })
-		if !errors.Is(err, context.DeadlineExceeded) || got.String() != ": connected\n\n"+strings.Repeat(": still here\n\n", 3) {
-			t.Errorf("%v:\n%s", err, &got)
+		var all sync.WaitGroup
+		first := make([]time.Duration, 50)
+		for i := range first {
+			all.Go(func() {
+				var got strings.Builder
+				began, last := time.Now(), time.Now()
+				_, err := e.Stream(ctx, "", func(b []byte) error {
+					gap := time.Since(last)
+					if last = time.Now(); got.Len() > 0 && (gap > api.Heartbeat || gap < api.Heartbeat-api.HeartbeatEarly) {
+						t.Errorf("a heartbeat after %v", gap)
+					}
+					if got.Len() > 0 && first[i] == 0 {
+						first[i] = time.Since(began)
+					}
+					got.Write(b)
+					return nil
+				})
+				text, beats := strings.CutPrefix(got.String(), ": connected\n\n")
+				if n := strings.Count(text, ": still here\n\n"); !errors.Is(err, context.DeadlineExceeded) || !beats || n < 10 || len(text) != n*len(": still here\n\n") {
+					t.Errorf("%v:\n%s", err, &got)
+				}
+			})
+		}
+		all.Wait()
+		slices.Sort(first)
+		if n := len(slices.Compact(first)); n < 40 {
+			t.Errorf("50 listeners heard of each other's silence at %d times", n)
 		}
 		if n := e.Listening(); n != 0 {
 			t.Errorf("%d listen", n)
 		}
 	})
 }
+
+// pass lets time pass.
+func pass(d time.Duration) { <-time.NewTimer(d).C }
 
 // TestEventsSlow covers a subscriber that does not read: it is dropped, gets what waited, and the others miss nothing.
 func TestEventsSlow(t *testing.T) {
@@ -107,13 +135,13 @@ func TestEventsSlow(t *testing.T) {
 		synctest.Wait()
 		for i := 1; i <= 2*api.EventQueue; i++ {
 			publish(t, e, i, i)
-			synctest.Wait()
+			pass(time.Millisecond)
 		}
-		if n := e.Listening(); n != 1 {
-			t.Errorf("%d listen", n)
+		if n, dropped := e.Streams(); n != 1 || dropped != 1 {
+			t.Errorf("%d listen, %d were dropped", n, dropped)
 		}
 		close(stuck)
-		synctest.Wait()
+		pass(time.Second)
 		e.Close()
 		all.Wait()
 		if n := len(strings.Fields(received(slow.String()))); n != api.EventQueue {
@@ -125,20 +153,151 @@ func TestEventsSlow(t *testing.T) {
 	})
 }
 
-// TestEventsKept covers how many can be had again.
+// TestEventsKept covers how many can be had again, and in what pieces they come.
 func TestEventsKept(t *testing.T) {
-	e := api.NewEvents()
-	publish(t, e, 1, 5*api.EventsKept+3)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var got bytes.Buffer
-	_, err := e.Stream(ctx, "gone", func(b []byte) error { got.Write(b); cancel(); return nil })
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("ended by %v", err)
+	synctest.Test(t, func(t *testing.T) {
+		const last = 5*api.EventsKept + 3
+		e := api.NewEvents()
+		publish(t, e, 1, last)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var got bytes.Buffer
+		_, err := e.Stream(ctx, "gone", func(b []byte) error {
+			if len(b) > api.FlushBytes {
+				t.Errorf("a write of %d bytes", len(b))
+			}
+			got.Write(b)
+			if got.Len() == len(b) { // what comes meanwhile is behind them
+				publish(t, e, last+1, last+1)
+			}
+			if strings.HasSuffix(got.String(), fmt.Sprintf("{\"n\":%d}\n\n", last+1)) {
+				cancel()
+			}
+			return nil
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("ended by %v", err)
+		}
+		ids := strings.Fields(received(got.String()))
+		if len(ids) < api.EventsKept || len(ids) > 2*api.EventsKept+1 {
+			t.Errorf("%d events are kept", len(ids))
+		}
+		for i, id := range ids {
+			if want := fmt.Sprint(last + 1 - (len(ids) - 1 - i)); id != want {
+				t.Fatalf("event %s where %s belongs", id, want)
+			}
+		}
+	})
+}
+
+// TestEventsTurns covers when a thousand listeners are written to: the first at once, all within their turns, no two at one time, and
+// none more often than it should be however many events there are. None of them misses an event or gets one twice.
+func TestEventsTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const listeners, events = 1000, 500
+		e := api.NewEvents()
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		writes := map[time.Time]int{}
+		got := make([]strings.Builder, listeners)
+		last := make([]time.Time, listeners)
+		for i := range listeners {
+			all.Go(func() {
+				_, _ = e.Stream(t.Context(), "", func(b []byte) error {
+					mu.Lock()
+					defer mu.Unlock()
+					now := time.Now()
+					if got[i].Len() > 0 { // not the greeting
+						writes[now]++
+					}
+					if now.Sub(last[i]) < api.FlushEvery {
+						t.Errorf("listener %d is written to after %v", i, now.Sub(last[i]))
+					}
+					last[i] = now
+					got[i].Write(b)
+					return nil
+				})
+			})
+		}
+		synctest.Wait()
+		pass(time.Second)
+		for i := 1; i <= events; i++ {
+			publish(t, e, i, i)
+			if synctest.Wait(); i == 1 && writes[time.Now()] != 1 {
+				t.Errorf("%d listeners had the first event at once, not 1", writes[time.Now()])
+			}
+			pass(10 * time.Millisecond)
+		}
+		pass(listeners * api.FlushGap)
+		total := 0
+		for at, n := range writes {
+			if total += n; n > 5 {
+				t.Errorf("%d listeners are written to at %v", n, at)
+			}
+		}
+		if most := int(6 * time.Second / api.FlushGap); total > most {
+			t.Errorf("%d writes in 6 s, of at most %d", total, most)
+		}
+		want := received(got[0].String())
+		for i := range got {
+			if ids := received(got[i].String()); len(strings.Fields(ids)) != events || ids != want {
+				t.Fatalf("listener %d got %s", i, ids)
+			}
+		}
+		e.Close()
+		all.Wait()
+	})
+}
+
+// TestEventsKinds covers listeners to some kinds alone: what others want does not wake them, and does not count as waiting.
+func TestEventsKinds(t *testing.T) {
+	for _, tt := range []struct {
+		kinds []string
+		want  string
+	}{
+		{nil, "lease load verdict"}, {[]string{"lease"}, "lease"}, {[]string{"verdict", "load"}, "load verdict"}, {[]string{"swap"}, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			e := api.NewEvents()
+			ended := make(chan error, 1)
+			kinds := map[string]bool{}
+			go func() {
+				_, err := e.Stream(t.Context(), "", func(b []byte) error {
+					for line := range strings.Lines(string(b)) {
+						if kind, ok := strings.CutPrefix(line, "event: "); ok {
+							kinds[strings.TrimSpace(kind)] = true
+						}
+					}
+					return nil
+				}, tt.kinds...)
+				ended <- err
+			}()
+			synctest.Wait()
+			for i := range 3 * api.EventsKept {
+				for _, kind := range []string{"verdict", "load"} {
+					if err := e.Publish(kind, fmt.Sprint(kind, i), i); err != nil {
+						t.Fatal(err)
+					}
+				}
+				pass(time.Millisecond)
+			}
+			if err := e.Publish("lease", "l", 1); err != nil {
+				t.Fatal(err)
+			}
+			pass(time.Second)
+			e.Close()
+			if err := <-ended; !errors.Is(err, io.EOF) {
+				t.Errorf("ended by %v", err)
+			}
+			if got := strings.Join(slices.Sorted(maps.Keys(kinds)), " "); got != tt.want {
+				t.Errorf("kinds %v: came %s", tt.kinds, got)
+			}
+		})
 	}
-	ids := strings.Fields(received(got.String()))
-	if len(ids) < api.EventsKept || len(ids) > 2*api.EventsKept || ids[len(ids)-1] != fmt.Sprint(5*api.EventsKept+3) {
-		t.Errorf("%d events are kept", len(ids))
+	for _, target := range []string{"/v1/events?kinds=verdicts", "/v1/events?kinds=lease,", "/v1/events?kind=lease"} {
+		if response := ask(t, config(), "GET", target); response.StatusCode != http.StatusUnprocessableEntity {
+			t.Errorf("%s: status %d", target, response.StatusCode)
+		}
 	}
 }
 

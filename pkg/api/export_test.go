@@ -9,8 +9,14 @@ import (
 // WrongAddrsMax bounds the addresses that a door remembers.
 const WrongAddrsMax = wrongAddrsMax
 
-// EventQueue is how many events may wait for a subscriber.
-const EventQueue = eventQueue
+// The limits of a stream.
+const (
+	EventQueue     = eventQueue
+	FlushGap       = flushGap
+	FlushEvery     = flushEvery
+	FlushBytes     = flushBytes
+	HeartbeatEarly = heartbeatEarly
+)
 
 // Heartbeat is how often an idle stream says something.
 const Heartbeat = heartbeat
@@ -33,14 +39,17 @@ func (d *door) Locked(from string, now time.Time) bool {
 func (d *door) Remembered() int { return len(d.wrong) }
 
 // Listening counts the streams.
-func (e *Events) Listening() int { return e.listening() }
+func (e *Events) Listening() int {
+	n, _ := e.Streams()
+	return n
+}
 
 // Stream listens until the stream ends, and gives why; send gets each piece. False: nobody is let in.
-func (e *Events) Stream(ctx context.Context, last string, send func([]byte) error) (bool, error) {
-	s, missed := e.subscribe(last)
+func (e *Events) Stream(ctx context.Context, last string, send func([]byte) error, kinds ...string) (bool, error) {
+	s := e.subscribe(last, kinds)
 	if s == nil {
 		return false, nil
 	}
 	defer e.leave(s)
-	return true, s.stream(ctx, missed, send)
+	return true, e.stream(ctx, s, send)
 }

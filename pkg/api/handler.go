@@ -23,7 +23,7 @@ import (
 // NewHandler gives the API without a listener.
 func NewHandler(cfg Config) (http.Handler, error) {
 	missing := cfg.Status == nil || cfg.Targets == nil || cfg.Ready == nil || cfg.Explain == nil || cfg.Reload == nil || cfg.Log == nil ||
-		cfg.Metrics.Server == nil || cfg.Metrics.Health == nil || cfg.Metrics.Loads == nil || !cfg.Health.complete() ||
+		cfg.Metrics.Server == nil || cfg.Metrics.Regions == nil || cfg.Metrics.Health == nil || cfg.Metrics.Loads == nil || !cfg.Health.complete() ||
 		!cfg.Leases.complete() || !cfg.Audit.complete() || !cfg.Listing.complete()
 	if missing {
 		return nil, errors.New("api: a func of the config is missing")
@@ -65,7 +65,7 @@ func register(api huma.API, cfg *Config) {
 		OperationID: "status", Method: http.MethodGet, Path: "/v1/status", Summary: "What this node is and what it serves",
 	}, "status", "read"), func(context.Context, *struct{}) (*statusOutput, error) {
 		s := cfg.Status()
-		s.Listen, s.Geo = nonNil(s.Listen), nonNil(s.Geo)
+		s.Listen, s.Geo, s.Regions, s.Inputs = nonNil(s.Listen), nonNil(s.Geo), nonNil(s.Regions), nonNil(s.Inputs)
 		s.World.Zones, s.LastLoad.Findings, s.Cookies.Secrets = nonNil(s.World.Zones), nonNil(s.LastLoad.Findings), nonNil(s.Cookies.Secrets)
 		s.Regions, s.Inputs, s.Leases, s.Events = nonNil(s.Regions), nonNil(s.Inputs), nonNil(s.Leases), nonNil(s.Events)
 		return &statusOutput{s}, nil

@@ -218,19 +218,21 @@ func registerVotes(api huma.API, cfg *Config) {
 // registerEvents adds GET /v1/events.
 func registerEvents(api huma.API, events *Events) {
 	type input struct {
-		Last string `header:"Last-Event-ID" maxLength:"128" doc:"The id of the last event that was received: those after it come first, as far as they are kept"`
+		Kinds []string `query:"kinds" maxItems:"16" enum:"verdict,lease,load,swap" example:"verdict,lease" doc:"The kinds of events that are wanted; none: all"`
+		Last  string   `header:"Last-Event-ID" maxLength:"128" doc:"The id of the last event that was received: those after it come first, as far as they are kept"`
 	}
 	huma.Register(api, needs(huma.Operation{
 		OperationID: "events", Method: http.MethodGet, Path: "/v1/events", Summary: "What happens, as it happens: server-sent events",
-		Description: "Events of the kind `verdict` have a VerdictEvent as their data, and the verdict's id as theirs. Who does not keep up " +
-			"is cut off, and so is everybody after a while, so that credentials are looked at again; come back with Last-Event-ID.",
+		Description: "Events of the kind `verdict` have a VerdictEvent as their data, `lease` a LeaseEvent, `load` a Load and `swap` a SwapEvent; " +
+			"their ids are those of what happened. A listener is written to some times a second at most. Who does not keep up is cut off, " +
+			"and so is everybody after a while, so that credentials are looked at again; come back with Last-Event-ID.",
 		Errors: []int{http.StatusServiceUnavailable},
 		Responses: map[string]*huma.Response{"200": {
 			Description: "Events until either side ends it",
 			Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
 		}},
 	}, "events", "read"), func(_ context.Context, in *input) (*huma.StreamResponse, error) {
-		s, missed := events.subscribe(in.Last)
+		s := events.subscribe(in.Last, in.Kinds)
 		if s == nil {
 			return nil, huma.Error503ServiceUnavailable(fmt.Sprintf("there are %d streams already, or the server ends; try again later", SubscribersMax))
 		}
@@ -242,7 +244,7 @@ func registerEvents(api huma.API, events *Events) {
 			during, cancel := context.WithTimeout(request.Context(), streamLife)
 			defer cancel()
 			// How it ended is nobody's business: the other side is gone, or knows.
-			_ = s.stream(during, missed, func(text []byte) error {
+			_ = events.stream(during, s, func(text []byte) error {
 				// Where the writer has no deadline, none needs to be moved.
 				_ = writer.SetWriteDeadline(time.Now().Add(eventWriteTimeout))
 				if _, err := w.Write(text); err != nil {

@@ -26,6 +26,8 @@ const (
 type Metrics struct {
 	// Server gives the answer path's counts.
 	Server func() server.Stats
+	// Regions gives the answers by region, RegionOther with them: also of regions that are not served any more.
+	Regions func() map[string]uint64
 	// Health gives the checker's counts.
 	Health func() health.Stats
 	// Loads counts the loads that ended.
@@ -70,6 +72,8 @@ type collector struct {
 	loads, loadSuccess, loadSeconds               *prometheus.Desc
 	targets, targetsInDoubt                       *prometheus.Desc
 	geoBuilt, geoNetworks, geoCurrent             *prometheus.Desc
+	inputs, inputModified                         *prometheus.Desc
+	generation, streams, streamsDropped           *prometheus.Desc
 }
 
 // desc names a metric of ours.
@@ -100,6 +104,11 @@ func newCollector(cfg *Config) *collector {
 		geoBuilt:       desc("geo_database_build_timestamp_seconds", "When the geo database was built.", "path"),
 		geoNetworks:    desc("geo_database_networks", "Networks with data in the geo database.", "path"),
 		geoCurrent:     desc("geo_database_current", "Whether the file at path is the one in use, 0 or 1.", "path"),
+		inputs:         desc("input_info", "What the node was made of, with commit and content hash where they are known; 1.", "input", "path", "commit", "hash"),
+		inputModified:  desc("input_modified_timestamp_seconds", "When the last file of what is in use was changed.", "input", "path"),
+		generation:     desc("world_generation", "Swaps of what is served in this process; the first world is 1."),
+		streams:        desc("event_streams", "Listeners at /v1/events."),
+		streamsDropped: desc("event_streams_dropped_total", "Listeners that were cut off as they did not keep up."),
 	}
 }
 
@@ -134,6 +143,12 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.health.collectHistograms(&probes, out)
 	answers := c.cfg.Metrics.Server()
 	c.server.collect(&answers, gauge, counter)
+	for region, n := range c.cfg.Metrics.Regions() {
+		counter(c.server.regionAnswers, n, region)
+	}
+	listening, dropped := c.cfg.Health.Events.Streams()
+	gauge(c.streams, float64(listening))
+	counter(c.streamsDropped, dropped)
 }
 
 // gaugeFunc emits a gauge, counterFunc a counter.
@@ -160,6 +175,13 @@ func (c *collector) collectStatus(s *Status, gauge gaugeFunc) {
 		}
 		gauge(c.geoNetworks, float64(db.Networks), db.Path)
 		gauge(c.geoCurrent, truth(db.Refused == ""), db.Path)
+	}
+	gauge(c.generation, float64(s.World.Generation))
+	for _, in := range s.Inputs {
+		gauge(c.inputs, 1, in.Name, in.Path, in.Commit, in.Hash)
+		if !in.Modified.IsZero() {
+			gauge(c.inputModified, seconds(in.Modified), in.Name, in.Path)
+		}
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 type serverDescs struct {
 	queries, responses, answers, dropped, policyAnswers *prometheus.Desc
 	truncated, ecs, cookies, receives, receiveErrors    *prometheus.Desc
-	sendErrors                                          *prometheus.Desc
+	sendErrors, regionAnswers                           *prometheus.Desc
 	tcpOpen, tcpAccepted, tcpClosed, tcpAcceptErrors    *prometheus.Desc
 }
 
@@ -24,6 +24,7 @@ func newServerDescs() serverDescs {
 		answers:         desc("answers_total", "Answers, by what they were made of.", "kind"),
 		dropped:         desc("dropped_total", "Packets that got no answer, by reason.", "reason"),
 		policyAnswers:   desc("policy_answers_total", "Steered answers, by policy.", "policy"),
+		regionAnswers:   desc("answers_by_region_total", "Targets in steered answers, by their regions; _other: of those that are not counted apart.", "region"),
 		truncated:       desc("truncated_total", "Answers with TC set."),
 		ecs:             desc("ecs_queries_total", "Queries with an EDNS Client Subnet option."),
 		cookies:         desc("cookie_queries_total", "Queries with a DNS cookie, by what it was worth: the client's part alone, valid, invalid.", "cookie"),

@@ -26,6 +26,20 @@ type Status struct {
 	Audit   AuditStatus    `json:"audit"              doc:"The audit log"`
 }
 
+// RegionOther stands for the regions that are not counted apart: no region has such a name.
+const RegionOther = "_other"
+
+// The names of Inputs.
+const (
+	InputZones         = "zones"
+	InputDatabase      = "geo database"
+	InputOverrides     = "geo overrides"
+	InputTokens        = "tokens"
+	InputRoles         = "roles"
+	InputCookieSecrets = "cookie secrets"
+	InputBinary        = "binary"
+)
+
 // Checker is what a node makes of its own health checks.
 type Checker struct {
 	InDoubt        string `json:"in_doubt,omitempty" enum:"canaries,mass" doc:"Why it does not believe its failed probes: most canaries fail; too many targets began to fail at once"`
@@ -59,15 +73,17 @@ const (
 
 // World is what a node serves: zones, table and states that belong together.
 type World struct {
-	ID       string    `json:"id"        doc:"Content hash of zones and table: the same files give the same id on every node"`
-	Table    string    `json:"table"     doc:"Content hash of the compiled policies and geo data"`
-	Since    time.Time `json:"since,omitzero" doc:"When it was swapped in"`
-	Zones    []Zone    `json:"zones"     doc:"Zones by name, the first 1,000"`
-	ZoneN    int       `json:"zones_total"    doc:"How many zones there are"`
-	Records  int       `json:"records_total"  doc:"Records of all zones"`
-	Policies int       `json:"policies_total" doc:"Policies"`
-	Targets  int       `json:"targets_total"  doc:"Targets"`
-	Cells    int       `json:"cells_total"    doc:"Cells: blocks of clients that are told apart"`
+	ID    string    `json:"id"        doc:"Content hash of zones and table: the same files give the same id on every node"`
+	Table string    `json:"table"     doc:"Content hash of the compiled policies and geo data"`
+	Since time.Time `json:"since,omitzero" doc:"When it was swapped in"`
+	// Generation tells two documents of one process apart where the id does not: states of targets are no part of that.
+	Generation uint64 `json:"generation" doc:"Counts the swaps of this process, those of states alone too; the first world is 1"`
+	Zones      []Zone `json:"zones"     doc:"Zones by name, the first 1,000"`
+	ZoneN      int    `json:"zones_total"    doc:"How many zones there are"`
+	Records    int    `json:"records_total"  doc:"Records of all zones"`
+	Policies   int    `json:"policies_total" doc:"Policies"`
+	Targets    int    `json:"targets_total"  doc:"Targets"`
+	Cells      int    `json:"cells_total"    doc:"Cells: blocks of clients that are told apart"`
 }
 
 // ZonesListedMax is how many zones a Status lists; a document should stay readable on a node with a million.
@@ -83,6 +99,7 @@ type Zone struct {
 
 // Load is the outcome of one load of files.
 type Load struct {
+	ID       string    `json:"id,omitempty" doc:"Of this load: also in the log and in events"`
 	Result   string    `json:"result" enum:"none,loaded,unchanged,refused" doc:"none: no load has ended yet; unchanged: the same world and checks as before; refused: the world before it keeps serving"`
 	At       time.Time `json:"at,omitzero"      doc:"When it ended"`
 	Seconds  float64   `json:"duration_seconds" doc:"How long it took"`

@@ -85,11 +85,19 @@ type LeaseEvent struct {
 
 // SwapEvent is the data of an event `swap`: other answers are served from now on.
 type SwapEvent struct {
+	ID         string    `json:"id"         doc:"The swap's, as in log lines"`
 	At         time.Time `json:"at"`
 	Generation uint64    `json:"generation" doc:"Counts the swaps of this process"`
 	World      string    `json:"world"`
-	Cause      string    `json:"cause"      enum:"load,verdicts,leases" doc:"load: files changed; else states of targets alone"`
+	Cause      string    `json:"cause"      enum:"load,verdicts,leases" doc:"load: files were loaded, the same ones too; else states of targets alone"`
 }
+
+// The causes of a SwapEvent.
+const (
+	CauseLoad     = "load"
+	CauseVerdicts = "verdicts"
+	CauseLeases   = "leases"
+)
 
 // Kinds of events beside EventVerdict. The data of EventLoad is a Load.
 const (

@@ -2,29 +2,29 @@ package api
 
 import "time"
 
-// RegionStatus is what a Status says of one region.
+// RegionStatus is a region of a Status: what its targets are like, and what part of the answers they get.
 type RegionStatus struct {
 	Name       string  `json:"name"`
-	Targets    int     `json:"targets_total"   doc:"Targets in it; the next four add up to this, drained ones are counted by their state as well"`
-	Up         int     `json:"up_total"`
+	Targets    int     `json:"targets_total"`
+	Up         int     `json:"up_total"        doc:"Targets by state, drained ones too"`
 	Degraded   int     `json:"degraded_total"`
 	Down       int     `json:"down_total"`
-	Unknown    int     `json:"unknown_total"`
-	Drained    int     `json:"drained_total"   doc:"Targets that a lease drains"`
-	Admit      float64 `json:"admit"           doc:"The part of its traffic that its targets take, on average, 0 to 1"`
-	Answers    uint64  `json:"answers_total"   doc:"Steered answers with one of its targets, since the process began"`
-	Share      float64 `json:"share"           doc:"... of those of all regions, lately, 0 to 1"`
-	ShareKnown bool    `json:"share_known"     doc:"Whether there were enough answers lately to say so"`
+	Unknown    int     `json:"unknown_total"   doc:"Never probed"`
+	Drained    int     `json:"drained_total"   doc:"As good as absent, whatever their state"`
+	Admit      float64 `json:"admit"           doc:"The part of its traffic that a target takes, 0 to 1, the mean of all: 0 where one is down or drained"`
+	Answers    uint64  `json:"answers_total"   doc:"Targets of the region in answers, since this process began"`
+	Share      float64 `json:"share"           doc:"... of all targets in answers in the last 5 minutes, 0 to 1"`
+	ShareKnown bool    `json:"share_known"     doc:"False: nothing was steered in this time, or there were more regions than are counted apart"`
 }
 
-// Input is something that a node reads: a folder or a file, with the version of it that is in use.
+// Input is a file or folder of a Status, as far as it is in use: not what is there now.
 type Input struct {
-	Name     string    `json:"name"               doc:"What it is: zones, geo, overrides, tokens, cookies, config"`
+	Name     string    `json:"name"               enum:"zones,geo database,geo overrides,tokens,roles,cookie secrets,binary"`
 	Path     string    `json:"path"`
-	Commit   string    `json:"commit,omitempty"   doc:"Of the repository that it is a checkout of"`
-	Modified time.Time `json:"modified,omitzero"  doc:"When the newest file of it was written"`
-	Hash     string    `json:"hash,omitempty"     doc:"Of what it says, the first 16 digits"`
-	Loaded   time.Time `json:"loaded,omitzero"    doc:"When it came into use as it is"`
+	Commit   string    `json:"commit,omitempty"   doc:"Of the git work tree that it is in, as files there say; a binary's own, with +dirty if there were other changes"`
+	Modified time.Time `json:"modified,omitzero"  doc:"When the last of its files was changed; of a binary, when that was committed"`
+	Hash     string    `json:"hash,omitempty"     doc:"Of its content: equal where the content is; none of what is secret"`
+	Loaded   time.Time `json:"loaded,omitzero"    doc:"When it was read"`
 	Error    string    `json:"error,omitempty"    doc:"Why what is there now is not what is in use"`
 }
 

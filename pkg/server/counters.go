@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math/bits"
 	"sync/atomic"
 
 	"geodns/pkg/dnswire"
@@ -103,7 +104,9 @@ const cacheLine = 128
 type block struct {
 	_ [cacheLine]byte
 	n [counters]atomic.Uint64
-	_ [cacheLine]byte
+	// regions is the answers by the slots of their targets' regions.
+	regions [RegionsCounted]atomic.Uint64
+	_       [cacheLine]byte
 }
 
 // tally is the counters of a batch, owned by the goroutine that answers it.
@@ -116,6 +119,32 @@ func (t *tally) flush(b *block) {
 			b.n[i].Add(n)
 			t[i] = 0
 		}
+	}
+}
+
+// RegionsCounted is how many slots there are to count targets' regions in: as many as a word has bits.
+const RegionsCounted = 64
+
+// regionTally is the targets of a batch's answers by the slots of their regions. Most batches touch few of them, and those that
+// answer one packet are to cost no more for the rest.
+type regionTally struct {
+	n    [RegionsCounted]uint64
+	seen uint64 // a bit for each slot that is not 0
+}
+
+// count counts a target's slot.
+func (t *regionTally) count(slot uint8) {
+	slot %= RegionsCounted
+	t.n[slot]++
+	t.seen |= 1 << slot
+}
+
+// flush adds a batch to its block.
+func (t *regionTally) flush(b *block) {
+	for ; t.seen != 0; t.seen &= t.seen - 1 {
+		slot := bits.TrailingZeros64(t.seen)
+		b.regions[slot].Add(t.n[slot])
+		t.n[slot] = 0
 	}
 }
 
@@ -167,7 +196,9 @@ type Stats struct {
 	ReceiveErrors uint64
 	SendErrors    uint64            // answers that the system would not send
 	Policies      map[string]uint64 // answers by policy
-	TCP           TCPStats
+	// Regions is the targets that steered answers brought, by the slots that World.WithRegions gave their regions.
+	Regions [RegionsCounted]uint64
+	TCP     TCPStats
 }
 
 // TCPStats is the counters of TCP connections.
@@ -204,4 +235,7 @@ func (s *Stats) add(b *block) {
 	s.Batches += at(countBatches)
 	s.ReceiveErrors += at(countReceiveErrors)
 	s.SendErrors += at(countSendErrors)
+	for i := range s.Regions {
+		s.Regions[i] += b.regions[i].Load()
+	}
 }

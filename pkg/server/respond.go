@@ -26,6 +26,7 @@ type responder struct {
 
 	// Scratch.
 	tally       tally
+	regions     regionTally
 	rng         rand.PCG // for weighted draws: not secret, only different everywhere
 	batch       []staged
 	touched     byte           // what read-ahead read; it means nothing
@@ -86,6 +87,7 @@ func (r *responder) answer(v *view, packets []packet) {
 		}
 	}
 	r.tally.flush(r.block)
+	r.regions.flush(r.block)
 }
 
 // read parses a packet and hashes the name to look up.

@@ -41,6 +41,9 @@ func (r *responder) steer(v *view, p *packet, msg []byte, reply *zone.Reply) ([]
 		*reply = zone.Reply{Kind: zone.Answered, AA: true, TC: true}
 		return msg[:q.QuestionEnd], Steered, d.Scope
 	}
+	for _, id := range d.Targets[:d.N] {
+		r.regions.count(w.regions[id])
+	}
 	return msg, Steered, d.Scope
 }
 

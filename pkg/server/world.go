@@ -18,6 +18,8 @@ type World struct {
 	states *steering.States
 	steers []binding // by the set's steer reference
 	names  []string  // policy names by the set's steer reference
+	// regions is the slot by TargetID that a target's region is counted in.
+	regions []uint8
 }
 
 // binding is what a STEER record's policy name means in the table.
@@ -40,7 +42,7 @@ func NewWorld(set *zone.Set, table *steering.Table, states *steering.States, pol
 	case states.Table() != table:
 		return nil, errors.New("target states of another steering table")
 	}
-	w := &World{set: set, table: table, states: states, names: set.SteerPolicies()}
+	w := &World{set: set, table: table, states: states, names: set.SteerPolicies(), regions: make([]uint8, table.Targets())}
 	hosts := map[string]bool{}
 	for _, name := range w.names {
 		id, known := policies[name]
@@ -81,6 +83,23 @@ func (w *World) WithStates(states *steering.States) (*World, error) {
 	}
 	next := *w
 	next.states = states
+	return &next, nil
+}
+
+// WithRegions is the same world with a slot below RegionsCounted for each target, by TargetID: answers are counted by their targets'
+// slots. A world that was not told counts all of them in slot 0. A slot keeps its meaning from one world to the next: workers
+// count for two of them at a time. slots is not changed any more.
+func (w *World) WithRegions(slots []uint8) (*World, error) {
+	if len(slots) != w.table.Targets() {
+		return nil, fmt.Errorf("%d slots of regions for %d targets", len(slots), w.table.Targets())
+	}
+	for id, slot := range slots {
+		if slot >= RegionsCounted {
+			return nil, fmt.Errorf("target %d: slot %d of its region is not below %d", id, slot, RegionsCounted)
+		}
+	}
+	next := *w
+	next.regions = slots
 	return &next, nil
 }
 

@@ -144,6 +144,9 @@ func testWorld(t testing.TB) *server.World {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if w, err = w.WithRegions(testSlots(w)); err != nil {
+		t.Fatal(err)
+	}
 	return w
 }
 
