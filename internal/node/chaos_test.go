@@ -196,7 +196,7 @@ func TestChaosWorld(t *testing.T) {
 	}
 	before := explained()
 	write(t, cfg.Zones, map[string]string{"example.com.zone": strings.Replace(zoneText, "www  60", "www  17", 1)})
-	if l, err := n.Reload(context.Background()); err != nil || l.Result == "refused" {
+	if l, err := n.Reload(context.Background(), "test"); err != nil || l.Result == "refused" {
 		t.Fatal(l, err)
 	}
 	runtime.KeepAlive(load)
@@ -207,7 +207,7 @@ func TestChaosWorld(t *testing.T) {
 		t.Errorf("the world of now is explained as %s", strings.Join(lines, "\n"))
 	}
 	write(t, cfg.Zones, map[string]string{"example.com.zone": strings.Replace(zoneText, "www  60", "www  18", 1)})
-	if _, err := n.Reload(context.Background()); err != nil {
+	if _, err := n.Reload(context.Background(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	if text := explained(); !strings.Contains(text, "was just replaced; ask again") {

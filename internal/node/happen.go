@@ -76,7 +76,7 @@ func (n *Node) leaseHappened(kind, who string, l *operator.Lease, seq uint64) {
 		text = fmt.Sprintf("%s %s is over", l.Action, l.Object)
 	}
 	n.tell(api.EventLease, fmt.Sprintf("lease-%d", l.Revision), text, api.LeaseEvent{
-		Kind: kind, Who: who, Audit: seq, Lease: api.LeaseOf(l, time.Now(), n.touched(l.Object)),
+		Kind: kind, Who: who, Audit: seq, Lease: api.LeaseOf(l, time.Now(), n.touches(l.Object)),
 	})
 	signal(n.expiry)
 }

@@ -83,13 +83,13 @@ func TestChangedChecks(t *testing.T) {
 	n, _ := run(t, cfg)
 	first, _, _ := n.Loads()
 	write(t, cfg.Zones, map[string]string{"www.yaml": strings.Replace(text, "fall: 2", "fall: 7", 1)})
-	if l, err := n.Reload(t.Context()); err != nil || l.Errors > 0 {
+	if l, err := n.Reload(t.Context(), "test"); err != nil || l.Errors > 0 {
 		t.Fatal(l, err)
 	}
 	if loaded, _, refused := n.Loads(); loaded != first+1 || refused != 0 {
 		t.Errorf("%d loads changed something, %d before", loaded, first)
 	}
-	if l, err := n.Reload(t.Context()); err != nil || l.Result != "unchanged" {
+	if l, err := n.Reload(t.Context(), "test"); err != nil || l.Result != "unchanged" {
 		t.Errorf("the same again: %+v, %v", l, err)
 	}
 }

@@ -305,7 +305,7 @@ func TestRefusedLoad(t *testing.T) {
 			n, _ := run(t, cfg)
 			before := ask(t, n, "www.example.com.", dns.TypeA, clientEU)
 			write(t, cfg.Zones, map[string]string{c.file: c.text})
-			load, err := n.Reload(context.Background())
+			load, err := n.Reload(context.Background(), "test")
 			if err != nil || load.Result != "refused" || load.Errors == 0 {
 				t.Fatalf("reload: %+v, %v", load, err)
 			}
@@ -333,7 +333,7 @@ func TestEmptiedFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	load, err := n.Reload(context.Background())
+	load, err := n.Reload(context.Background(), "test")
 	if err != nil || load.Result != "refused" || load.Errors != 1 || !strings.Contains(load.Findings[len(load.Findings)-1].Message, "no zone file any more") {
 		t.Errorf("reload of nothing: %+v, %v", load, err)
 	}
@@ -377,7 +377,7 @@ func TestDatabases(t *testing.T) {
 		return addrs(ask(t, n, "www.example.com.", dns.TypeA, clientEU)) == "127.0.0.21" && scope() == 8
 	})
 	write(t, filepath.Dir(db), map[string]string{"countries.csv": "193.0.0.0,192.0.0.0,DE\n"})
-	load, err := n.Reload(context.Background())
+	load, err := n.Reload(context.Background(), "test")
 	if err != nil || load.Errors == 0 {
 		t.Fatalf("reload with a spoilt database: %+v, %v", load, err)
 	}

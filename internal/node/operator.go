@@ -261,8 +261,8 @@ func targetAttributes(t *policy.Target) api.Attributes {
 	return api.Attributes{"target": {t.ID}, "pool": {t.Pool.Name}, "region": {t.Region.Name}, "tag": t.Tags}
 }
 
-// touched counts the targets that a lease over an object touches.
-func (n *Node) touched(o operator.Object) int {
+// touches counts the targets that a lease over an object touches.
+func (n *Node) touches(o operator.Object) int {
 	count := 0
 	for _, t := range n.currentLoad().compiled.Document.Targets {
 		if o.Touches(t) {
@@ -275,7 +275,7 @@ func (n *Node) touched(o operator.Object) int {
 // apiLeases is the book of leases as the API asks it.
 func (n *Node) apiLeases() api.Leases {
 	return api.Leases{
-		Put: n.putLease, End: n.endLease, Touched: n.touched, Attributes: n.attributes,
+		Put: n.putLease, End: n.endLease, Touched: n.touches, Attributes: n.attributes,
 		List: func() []operator.Lease {
 			if n.book == nil {
 				return nil

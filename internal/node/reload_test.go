@@ -39,7 +39,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	l := startLoad(t, n, 10_000)
 	for g := 1; g <= 100; g++ {
 		mount(t, cfg.Zones, fmt.Sprintf("..%d", g), generation(g, port))
-		if load, err := n.Reload(context.Background()); err != nil || load.Errors > 0 {
+		if load, err := n.Reload(context.Background(), "test"); err != nil || load.Errors > 0 {
 			t.Fatalf("reload %d: %+v, %v", g, load, err)
 		}
 		if s := states(t, n); s != "up down" {

@@ -75,7 +75,7 @@ func TestCookiesRoll(t *testing.T) {
 		}
 		for i, file := range files {
 			write(t, filepath.Dir(file), map[string]string{"cookies.txt": "# " + step.name + "\n" + step.text})
-			if load, err := nodes[i].Reload(context.Background()); err != nil || load.Errors > 0 {
+			if load, err := nodes[i].Reload(context.Background(), "test"); err != nil || load.Errors > 0 {
 				t.Fatalf("%s: %+v, %v", step.name, load, err)
 			}
 			for j, n := range nodes {
@@ -123,7 +123,7 @@ func TestCookiesRefused(t *testing.T) {
 	for name, text := range map[string]string{"short": secretB + "\n" + secretC[1:], "empty": "", "three": secretA + "\n" + secretB + "\n" + secretC} {
 		secrets(text)
 		write(t, cfg.Zones, map[string]string{"example.com.zone": zoneText + "t IN TXT " + name + "\n"})
-		load, err := n.Reload(context.Background())
+		load, err := n.Reload(context.Background(), "test")
 		if err != nil || load.Errors != 1 || load.Result == "refused" || !strings.HasSuffix(load.Findings[0].File, "cookies.txt") {
 			t.Errorf("%s: %+v, %v; want the zone loaded and an error of the secrets", name, load, err)
 		}
@@ -142,7 +142,7 @@ func TestCookiesRefused(t *testing.T) {
 	if err := os.Remove(cfg.Cookies.SecretFile); err != nil {
 		t.Fatal(err)
 	}
-	if load, err := n.Reload(context.Background()); err != nil || load.Errors != 1 {
+	if load, err := n.Reload(context.Background(), "test"); err != nil || load.Errors != 1 {
 		t.Errorf("a file that went: %+v, %v", load, err)
 	}
 	if _, ok := cookie(t, n, given); !ok {
@@ -151,7 +151,7 @@ func TestCookiesRefused(t *testing.T) {
 	// A bad zone does not hold up the secrets.
 	secrets(secretC + "\n" + secretA + "\n")
 	write(t, cfg.Zones, map[string]string{"example.com.zone": "bad"})
-	if load, err := n.Reload(context.Background()); err != nil || load.Result != "refused" {
+	if load, err := n.Reload(context.Background(), "test"); err != nil || load.Result != "refused" {
 		t.Errorf("a bad zone: %+v, %v", load, err)
 	}
 	if renewed, ok := cookie(t, n, given); !ok || renewed == given {

@@ -48,7 +48,7 @@ func (n *Node) status() api.Status {
 	now := time.Now()
 	for i, lease := range n.activeLeases(now) {
 		if s.LeaseN++; i < api.LeasesListedMax {
-			s.Leases = append(s.Leases, api.LeaseOf(&lease, now, n.touched(lease.Object)))
+			s.Leases = append(s.Leases, api.LeaseOf(&lease, now, n.touches(lease.Object)))
 		}
 	}
 	s.Events = n.lines.list()

@@ -149,7 +149,7 @@ func TestWatchUnrelated(t *testing.T) {
 		write(t, cfg.State, map[string]string{"verdicts": fmt.Sprint(i)})
 		write(t, filepath.Join(cfg.Zones, ".git"), map[string]string{"HEAD": fmt.Sprint(i)})
 		n.Touch()
-		if _, err := n.Reload(context.Background()); err != nil {
+		if _, err := n.Reload(context.Background(), "test"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -205,7 +205,7 @@ func TestWatchLogsOnce(t *testing.T) {
 	if got, results := log.count("1.2.3"), log.count("result=refused"); got != 1 || results != 1 {
 		t.Errorf("logged %d times, with the result %d times, of three loads", got, results)
 	}
-	if _, err := n.Reload(context.Background()); err != nil {
+	if _, err := n.Reload(context.Background(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	if got := log.count("1.2.3"); got != 2 {

@@ -53,7 +53,7 @@ func config() api.Config {
 			}
 			return &policy.Explanation{Name: q.Name + " " + q.Type + " " + q.Client.String()}, nil
 		},
-		Reload: func(context.Context) (api.Load, error) {
+		Reload: func(context.Context, string) (api.Load, error) {
 			return api.Load{Result: api.LoadLoaded, World: "w2"}, nil
 		},
 		Health: api.Health{
@@ -77,6 +77,7 @@ func config() api.Config {
 			},
 			Events: api.NewEvents(),
 		},
+		Leases: leases(), Audit: audit(), Listing: listing(),
 		Metrics: api.Metrics{
 			Server: func() server.Stats {
 				var s server.Stats
@@ -182,7 +183,7 @@ func TestExplainText(t *testing.T) {
 
 func TestReloadRefused(t *testing.T) {
 	cfg := config()
-	cfg.Reload = func(context.Context) (api.Load, error) {
+	cfg.Reload = func(context.Context, string) (api.Load, error) {
 		load := api.Load{Result: api.LoadRefused}
 		var findings source.Findings
 		findings.Errorf(source.Place{File: "b.yaml", Line: 3, Col: 4}, "no such pool")
@@ -208,7 +209,7 @@ func TestReloadRefused(t *testing.T) {
 	if !strings.Contains(problem.Detail, "errors: 1") {
 		t.Errorf("detail %q", problem.Detail)
 	}
-	cfg.Reload = func(context.Context) (api.Load, error) { return api.Load{}, context.DeadlineExceeded }
+	cfg.Reload = func(context.Context, string) (api.Load, error) { return api.Load{}, context.DeadlineExceeded }
 	if response := ask(t, cfg, "POST", "/v1/reload"); response.StatusCode != 503 {
 		t.Errorf("a load that could not be tried: %s", response.Status)
 	}
