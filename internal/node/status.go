@@ -65,6 +65,7 @@ func (n *Node) targets() []api.Target {
 		if !ok {
 			doc = api.UncheckedTarget(t.ID)
 		}
+		doc.Region, doc.Tags = t.Region.Name, t.Tags
 		out = append(out, doc)
 	}
 	return out
