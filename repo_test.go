@@ -58,12 +58,12 @@ const modules = `
 	github.com/cespare/xxhash/v2 < pkg/steering;
 	github.com/dchest/siphash < pkg/server;
 	github.com/oschwald/maxminddb-golang/v2, github.com/oschwald/geoip2-golang/v2 < pkg/geo;
-	go.yaml.in/yaml/v3 < internal/source;
+	go.yaml.in/yaml/v3 < internal/source, cmd/geodns;
 	golang.org/x/sys < pkg/server;
 	github.com/danielgtaylor/huma/v2, github.com/prometheus/client_golang, golang.org/x/net/netutil,
 	github.com/coreos/go-oidc/v3, github.com/go-jose/go-jose/v4 < pkg/api;
 	github.com/fsnotify/fsnotify < internal/node;
-	github.com/spf13/cobra, github.com/spf13/pflag, github.com/spf13/viper, github.com/go-viper/mapstructure/v2 < cmd/geodns;
+	github.com/spf13/cobra, github.com/spf13/pflag, github.com/spf13/viper, github.com/go-viper/mapstructure/v2, golang.org/x/term < cmd/geodns;
 `
 
 // testSupport packages may be imported by tests alone.

@@ -31,14 +31,16 @@ func check(cmd *cobra.Command) error {
 		return err
 	}
 	if !findings.HasErrors() {
+		stop := progress(cmd.ErrOrStderr(), "checking the files")
 		findings = append(findings, node.Check(cfg)...)
+		stop()
 	}
-	if wantsJSON(cmd) {
+	if wantsDocument(cmd) {
 		document := struct {
 			Findings []api.Finding `json:"findings"`
 			Errors   int           `json:"errors_total"`
 		}{api.FindingsOf(findings), findings.Errors()}
-		if err := writeJSON(cmd.OutOrStdout(), document); err != nil {
+		if err := writeDocument(cmd, document); err != nil {
 			return err
 		}
 	} else {

@@ -41,6 +41,7 @@ func newChecks() *cobra.Command {
 		Args:  arguments(1, 1, "a target, as pool/target"),
 		RunE:  func(cmd *cobra.Command, args []string) error { return showHistory(cmd, args[0]) },
 	}
+	history.ValidArgsFunction = completeTarget
 	history.Flags().IntP("number", "n", historyDefault, "how many probes to show, the last")
 	tune := &cobra.Command{
 		Use:   "tune CHECK",
@@ -53,6 +54,7 @@ missed, and how long it took from the first failed probe to the verdict. The set
 		Args: arguments(1, 1, "the name of a check"),
 		RunE: func(cmd *cobra.Command, args []string) error { return tuneCheck(cmd, args[0]) },
 	}
+	tune.ValidArgsFunction = completeCheck
 	tune.Flags().IntSlice("fall", []int{1, 2, 3, 5}, "failed probes in a row that make a target down")
 	tune.Flags().IntSlice("rise", []int{2, 4}, "good probes in a row that make it up again")
 	tune.Flags().Duration("dwell", 0, "how long a target that is down stays so at least (as the check has it)")
@@ -82,8 +84,8 @@ func listChecks(cmd *cobra.Command) error {
 	if err := c.get(cmd.Context(), "/v1/checks", &document); err != nil {
 		return err
 	}
-	if wantsJSON(cmd) {
-		return writeJSON(cmd.OutOrStdout(), document)
+	if wantsDocument(cmd) {
+		return writeDocument(cmd, document)
 	}
 	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "CHECK\tPROBES\tINTERVAL\tTIMEOUT\tRECHECK\tFALL\tRISE\tDWELL\tWARM-UP\tDAMPING\tVOTES\tTARGETS\tADDRESSES")
@@ -156,8 +158,8 @@ func showHistory(cmd *cobra.Command, id string) error {
 		return err
 	}
 	document.Probes = document.Probes[max(0, len(document.Probes)-n):]
-	if wantsJSON(cmd) {
-		return writeJSON(cmd.OutOrStdout(), document)
+	if wantsDocument(cmd) {
+		return writeDocument(cmd, document)
 	}
 	return writeHistory(cmd.OutOrStdout(), &document)
 }
@@ -222,8 +224,8 @@ func tuneCheck(cmd *cobra.Command, check string) error {
 	if document.Tried, err = tryAll(cmd.Context(), c, path, query, falls, rises); err != nil {
 		return err
 	}
-	if wantsJSON(cmd) {
-		return writeJSON(cmd.OutOrStdout(), document)
+	if wantsDocument(cmd) {
+		return writeDocument(cmd, document)
 	}
 	return document.write(cmd.OutOrStdout())
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,6 +33,7 @@ type client struct {
 	base  *url.URL
 	token string
 	http  *http.Client
+	say   io.Writer // where progress is shown
 }
 
 // problem is an error document (RFC 9457) with the API's list of details.
@@ -88,7 +90,7 @@ func newClient(cmd *cobra.Command) (*client, error) {
 	}
 	// No proxy: the API is on loopback or named on purpose. No redirect: a token goes to nobody else.
 	transport := &http.Transport{Proxy: nil, DisableKeepAlives: true}
-	return &client{base: base, token: os.Getenv("GEODNS_TOKEN"), http: &http.Client{
+	return &client{base: base, token: os.Getenv("GEODNS_TOKEN"), say: cmd.ErrOrStderr(), http: &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
@@ -96,21 +98,53 @@ func newClient(cmd *cobra.Command) (*client, error) {
 
 // do asks and gives the answer's body. An answer that is no success is a *problem.
 func (c *client) do(ctx context.Context, method, path, accept string, timeout time.Duration) ([]byte, error) {
+	return c.exchange(ctx, method, path, accept, nil, timeout)
+}
+
+// exchange is do with a document to send, if any.
+func (c *client) exchange(ctx context.Context, method, path, accept string, document []byte, timeout time.Duration) ([]byte, error) {
+	defer progress(c.say, "waiting for the server")()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.base.String(), "/")+path, nil)
+	request, err := c.request(ctx, method, path, accept, document)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.send(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	return readAnswer(response)
+}
+
+// request makes a request.
+func (c *client) request(ctx context.Context, method, path, accept string, document []byte) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.base.String(), "/")+path, bytes.NewReader(document))
 	if err != nil {
 		return nil, fmt.Errorf("asking the server: %w", err)
 	}
 	request.Header.Set("Accept", accept)
+	if document != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
+	return request, nil
+}
+
+// send sends a request and gives the answer, whatever it is; its body is the caller's to read and close.
+func (c *client) send(request *http.Request) (*http.Response, error) {
 	response, err := c.http.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("asking the server: %w", err)
 	}
-	defer response.Body.Close()
+	return response, nil
+}
+
+// readAnswer reads an answer's body. One that is no success is a *problem.
+func readAnswer(response *http.Response) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, answerBytesMax+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading the server's answer: %w", err)
@@ -133,7 +167,19 @@ func (c *client) do(ctx context.Context, method, path, accept string, timeout ti
 
 // get asks for a document.
 func (c *client) get(ctx context.Context, path string, document any) error {
-	body, err := c.do(ctx, http.MethodGet, path, "application/json", answerTimeout)
+	return c.call(ctx, http.MethodGet, path, nil, document)
+}
+
+// call sends a document, if there is one, and reads the one that answers it.
+func (c *client) call(ctx context.Context, method, path string, in, document any) error {
+	var sent []byte
+	if in != nil {
+		var err error
+		if sent, err = json.Marshal(in); err != nil {
+			return fmt.Errorf("asking the server: %w", err)
+		}
+	}
+	body, err := c.exchange(ctx, method, path, "application/json", sent, answerTimeout)
 	if err != nil {
 		return err
 	}

@@ -171,6 +171,7 @@ func addConfig(cmd *cobra.Command) {
 // addFile adds --config alone.
 func addFile(cmd *cobra.Command) {
 	cmd.Flags().StringP("config", "c", "", "the server's file (./"+defaultFile+" if there is one)")
+	completeFiles(cmd, "config")
 }
 
 // loader reads one configuration.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
@@ -54,7 +55,9 @@ func explain(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	stop := progress(cmd.ErrOrStderr(), "compiling the files")
 	explanation, findings, err := node.Explain(cfg, question)
+	stop()
 	if findings.HasErrors() {
 		writeFindings(cmd.ErrOrStderr(), findings)
 		return fmt.Errorf("explain: the files would be refused: %s", count(findings.Errors(), "error"))
@@ -62,8 +65,8 @@ func explain(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return fmt.Errorf("explain: %w", err)
 	}
-	if wantsJSON(cmd) {
-		return writeJSON(cmd.OutOrStdout(), explanation)
+	if wantsDocument(cmd) {
+		return writeDocument(cmd, explanation)
 	}
 	fmt.Fprintln(cmd.OutOrStdout(), strings.TrimSuffix(explanation.Text(), "\n"))
 	return nil
@@ -76,13 +79,16 @@ func explainRemote(cmd *cobra.Command, question policy.Question) error {
 		return err
 	}
 	accept := "text/plain"
-	if wantsJSON(cmd) {
+	if wantsDocument(cmd) {
 		accept = "application/json"
 	}
 	query := url.Values{"name": {question.Name}, "type": {question.Type}, "client": {question.Client.String()}}
 	body, err := c.do(cmd.Context(), "GET", "/v1/explain?"+query.Encode(), accept, answerTimeout)
 	if err != nil {
 		return err
+	}
+	if wantsDocument(cmd) {
+		return writeDocument(cmd, json.RawMessage(body))
 	}
 	_, err = cmd.OutOrStdout().Write(body)
 	return err

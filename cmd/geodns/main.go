@@ -1,5 +1,5 @@
-// Command geodns is the server and the tools around it: serve runs it, check and explain work offline from the same files,
-// status and reload ask a running server over its HTTP API.
+// Command geodns is the server and the tools around it: serve runs it, check and explain work offline from the same files, the other
+// commands ask a running server over its HTTP API.
 //
 // The command is thin. It reads flags, environment and the server's file into a node.Config, handles signals, prints results
 // and turns them into exit codes: 0 fine, 1 refused or wrong, 2 usage. Results go to standard output, errors to standard error.
@@ -13,6 +13,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"geodns/pkg/operator"
 )
 
 // The exit codes.
@@ -67,6 +69,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "geodns",
 		Short:         "An authoritative DNS server that steers traffic",
+		Long:          rootLong + "\n\nExit codes:\n" + indent(exitCodes),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		// cobra's own answer to an unknown command is an error that cannot be told from others.
@@ -83,7 +86,13 @@ func newRoot() *cobra.Command {
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newServe(), newCheck(), newExplain(), newStatus(), newReload(), newChecks(), newToken(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newExplain(), newStatus(), newWatch(), newList(), newReload(), newChecks(), newToken(), newVersion())
+	root.AddCommand(newDrain(), newSet(), newLeases(), newAudit(),
+		newEnd("undrain", operator.Drain, "End the leases that drain a target, region, tag or pool"),
+		newEnd("unset", operator.Set, "End the leases that hold a target, region, tag or pool at a state or a part of its traffic"))
+	root.AddCommand(newTopics()...)
+	addMan(root)
+	addCompletion(root)
 	return root
 }
 

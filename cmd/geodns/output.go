@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -12,30 +13,54 @@ import (
 
 // The forms of output.
 const (
-	outputText = "text"
-	outputJSON = "json"
+	outputTable = "table"
+	outputText  = "text" // the table's older name
+	outputJSON  = "json"
+	outputYAML  = "yaml"
 )
 
 // addOutput adds -o and checks it before the command runs.
 func addOutput(cmd *cobra.Command) {
-	cmd.Flags().StringP("output", "o", outputText, "text, or json for programs")
+	cmd.Flags().StringP("output", "o", outputTable, "table for people; json or yaml for programs")
+	complete(cmd, "output", outputTable, outputJSON, outputYAML)
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
-		if form := cmd.Flag("output").Value.String(); form != outputText && form != outputJSON {
-			return usagef("--output is text or json, not %q", form)
+		form := cmd.Flag("output").Value.String()
+		if !slices.Contains([]string{outputTable, outputText, outputJSON, outputYAML}, form) {
+			return usagef("--output is table, json or yaml, not %q", form)
 		}
 		return nil
 	}
 }
 
-// wantsJSON says which form was asked for.
-func wantsJSON(cmd *cobra.Command) bool { return cmd.Flag("output").Value.String() == outputJSON }
+// wantsDocument says whether a program reads what is printed.
+func wantsDocument(cmd *cobra.Command) bool {
+	form := cmd.Flag("output").Value.String()
+	return form == outputJSON || form == outputYAML
+}
 
-// writeJSON writes a document for programs.
-func writeJSON(w io.Writer, document any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(document); err != nil {
+// writeDocument writes a document for programs, in the form that was asked for.
+func writeDocument(cmd *cobra.Command, document any) error {
+	var err error
+	if cmd.Flag("output").Value.String() == outputYAML {
+		err = writeYAML(cmd.OutOrStdout(), document)
+	} else {
+		encoder := json.NewEncoder(cmd.OutOrStdout())
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		err = encoder.Encode(document)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	return nil
+}
+
+// show writes a document in the form that was asked for; what people read, text writes.
+func show(cmd *cobra.Command, document any, text func(*page) error) error {
+	if wantsDocument(cmd) {
+		return writeDocument(cmd, document)
+	}
+	if err := text(newPage(cmd)); err != nil {
 		return fmt.Errorf("writing the result: %w", err)
 	}
 	return nil

@@ -37,8 +37,8 @@ func reload(cmd *cobra.Command) error {
 	out := cmd.OutOrStdout()
 	body, err := c.do(cmd.Context(), http.MethodPost, "/v1/reload", "application/json", reloadTimeout)
 	if refused, ok := errors.AsType[*problem](err); ok && refused.status == http.StatusUnprocessableEntity {
-		if wantsJSON(cmd) {
-			if writeErr := writeJSON(out, refused); writeErr != nil {
+		if wantsDocument(cmd) {
+			if writeErr := writeDocument(cmd, refused); writeErr != nil {
 				return writeErr
 			}
 		} else {
@@ -67,8 +67,8 @@ func reload(cmd *cobra.Command) error {
 // writeLoad prints a load that is served.
 func writeLoad(cmd *cobra.Command, load *api.Load) error {
 	out := cmd.OutOrStdout()
-	if wantsJSON(cmd) {
-		return writeJSON(out, load)
+	if wantsDocument(cmd) {
+		return writeDocument(cmd, load)
 	}
 	for _, f := range load.Findings {
 		fmt.Fprintf(out, "%s:%d:%d: %s: %s\n", f.File, f.Line, f.Col, f.Severity, f.Message)

@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,8 +14,11 @@ import (
 func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show what a running server serves, and the state of its targets",
-		Args:  arguments(0, 0, "no arguments"),
+		Short: "Show on a screen what a running server serves, and what is not well",
+		Long: `Show on a screen what a running server serves, from which versions of which files, where its answers go, which targets are not
+well, which leases are held, and what happened last. Lists are cut to what fits the terminal, elsewhere to 24 lines; --full
+shows all of them, with the geo databases, cookies and tokens. "geodns list targets" shows every target.`,
+		Args: arguments(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := newClient(cmd)
 			if err != nil {
@@ -30,15 +31,14 @@ func newStatus() *cobra.Command {
 			if err := c.get(cmd.Context(), "/v1/targets", &document); err != nil {
 				return err
 			}
-			if wantsJSON(cmd) {
-				return writeJSON(cmd.OutOrStdout(), document)
-			}
-			return document.write(cmd.OutOrStdout(), time.Now())
+			full := isSet(cmd, "full")
+			return show(cmd, document, func(p *page) error { return document.write(p, time.Now(), full) })
 		},
 	}
 	addFile(cmd)
 	addOutput(cmd)
 	addAPI(cmd)
+	cmd.Flags().Bool("full", false, "cut nothing")
 	return cmd
 }
 
@@ -48,46 +48,111 @@ type statusDocument struct {
 	Targets []api.Target `json:"targets"`
 }
 
-// write prints it for people: what the node is, what it serves, then a line for each address of each target.
-func (d *statusDocument) write(w io.Writer, now time.Time) error {
-	s := &d.Status
-	ready := "ready"
-	if !s.Ready {
-		ready = "NOT READY: " + s.NotReady
+// write prints it for people: what the node is and serves, then a list of each thing, the most urgent first.
+func (d *statusDocument) write(p *page, now time.Time, full bool) error {
+	head, sections := d.head(now, full), d.sections(now)
+	if full {
+		p.width = 0
+	} else {
+		fit(sections, p.height-len(head)-1) // the shell's prompt needs a line
 	}
-	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(table, "node\t%s, %s, up %s, %s\n", s.Node, s.Version, ago(now, s.Started), ready)
-	fmt.Fprintf(table, "listen\t%s\n", strings.Join(s.Listen, " "))
-	fmt.Fprintf(table, "world\t%s since %s\n", s.World.ID, stamp(s.World.Since))
-	fmt.Fprintf(table, "serving\t%s, %s, %s, %s, %s\n", count(s.World.ZoneN, "zone"), count(s.World.Records, "record"),
-		policies(s.World.Policies), count(s.World.Targets, "target"), count(s.World.Cells, "cell"))
-	fmt.Fprintf(table, "last load\t%s\n", loadLine(&s.LastLoad))
-	for _, db := range s.Geo {
-		fmt.Fprintf(table, "geo\t%s\n", databaseLine(&db))
+	if err := p.write(head); err != nil {
+		return err
 	}
-	fmt.Fprintf(table, "checker\t%s\n", checkerLine(&s.Checker))
-	fmt.Fprintf(table, "cookies\t%s\n", cookiesLine(&s.Cookies))
-	fmt.Fprintf(table, "tokens\t%s\n", tokensLine(&s.Auth))
-	if len(d.Targets) > 0 {
-		fmt.Fprintln(table, "\nTARGET\tSTATE\tADDRESS\tSINCE\tPROBED\tWHAT THE LAST PROBE SAW")
-	}
-	for i := range d.Targets {
-		writeTarget(table, &d.Targets[i], now)
-	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("writing the status: %w", err)
+	for i := range sections {
+		if err := p.write(sections[i].table()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// writeTarget prints a target, a line for each address that is probed.
-func writeTarget(w io.Writer, t *api.Target, now time.Time) {
-	if len(t.Addresses) == 0 {
-		fmt.Fprintf(w, "%s\t%s\t-\t-\t-\tno check\n", t.ID, t.State)
+// head is what there is one of.
+func (d *statusDocument) head(now time.Time, full bool) table {
+	var t table
+	s := &d.Status
+	ready := ", ready"
+	node := cell{fmt.Sprintf("%s, %s, up %s", s.Node, s.Version, ago(now, s.Started)), plain}
+	if !s.Ready {
+		ready, node.hue = ", NOT READY: "+s.NotReady, bad
 	}
-	for _, a := range t.Addresses {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, targetState(t), a.Address, ago(now, t.Since), ago(now, a.LastProbe), probeText(&a))
+	node.text += ready
+	t.add("node", node)
+	if full {
+		t.add("listen", strings.Join(s.Listen, " "))
 	}
+	t.add("world", s.World.ID+" since "+stamp(s.World.Since))
+	t.add("table", s.World.Table)
+	t.add("serving", fmt.Sprintf("%s, %s, %s, %s, %s", count(s.World.ZoneN, "zone"), count(s.World.Records, "record"),
+		policies(s.World.Policies), count(s.World.Targets, "target"), count(s.World.Cells, "cell")))
+	t.add("last load", flag(loadLine(&s.LastLoad), s.LastLoad.Errors > 0))
+	if len(d.Targets) > 0 {
+		t.add("targets", d.targetsLine())
+	}
+	t.add("checker", flag(checkerLine(&s.Checker), s.Checker.InDoubt != ""))
+	if len(s.Leases) == 0 {
+		t.add("leases", "none")
+	}
+	if s.Audit.Seq > 0 {
+		t.add("audit", flag(auditLine(&s.Audit), s.Audit.Broken+s.Audit.Failed != ""))
+	}
+	// These are seen among the inputs as well; here they are only told where something is wrong.
+	for _, db := range s.Geo {
+		if full || db.Refused != "" {
+			t.add("geo", flag(databaseLine(&db), db.Refused != ""))
+		}
+	}
+	if full || s.Cookies.Refused != "" {
+		t.add("cookies", flag(cookiesLine(&s.Cookies), s.Cookies.Refused != ""))
+	}
+	if full || s.Auth.Refused != "" {
+		t.add("tokens", flag(tokensLine(&s.Auth), s.Auth.Refused != ""))
+	}
+	return t
+}
+
+// flag is a text that is red where something is wrong.
+func flag(text string, wrong bool) cell {
+	if wrong {
+		return cell{text, bad}
+	}
+	return cell{text, plain}
+}
+
+// targetsLine counts the targets by state.
+func (d *statusDocument) targetsLine() cell {
+	states := map[string]int{}
+	doubts, drained := 0, 0
+	for i := range d.Targets {
+		t := &d.Targets[i]
+		states[t.State]++
+		if t.InDoubt {
+			doubts++
+		}
+		if t.Drained {
+			drained++
+		}
+	}
+	var parts []string
+	for _, state := range []string{"up", "degraded", "down", "unknown"} {
+		if n := states[state]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, state))
+		}
+	}
+	c := cell{strings.Join(parts, ", "), good}
+	if states["up"] < len(d.Targets) || doubts+drained > 0 {
+		c.hue = wary
+	}
+	if states["down"] > 0 {
+		c.hue = bad
+	}
+	if doubts > 0 {
+		c.text += fmt.Sprintf("; %d in doubt", doubts)
+	}
+	if drained > 0 {
+		c.text += fmt.Sprintf("; %d drained", drained)
+	}
+	return c
 }
 
 // targetState gives a target's state, and what else answers and people go by: why it is in doubt, what holds it down, admit.

@@ -193,8 +193,8 @@ func listTokens(cmd *cobra.Command) error {
 		t := &tokens[i]
 		documents = append(documents, tokenDocument{t.Name, t.Created, t.Expires, t.Expired(now), fmt.Sprintf("%x", t.Hash)})
 	}
-	if wantsJSON(cmd) {
-		return writeJSON(cmd.OutOrStdout(), map[string]any{"tokens": documents})
+	if wantsDocument(cmd) {
+		return writeDocument(cmd, map[string]any{"tokens": documents})
 	}
 	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "NAME\tCREATED\tEXPIRES\tSHA256")

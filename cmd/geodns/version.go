@@ -23,8 +23,8 @@ func newVersion() *cobra.Command {
 		Short: "Print the version",
 		Args:  arguments(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if wantsJSON(cmd) {
-				return writeJSON(cmd.OutOrStdout(), map[string]string{
+			if wantsDocument(cmd) {
+				return writeDocument(cmd, map[string]string{
 					"version": version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
 				})
 			}

@@ -30,6 +30,12 @@ const (
 	auditMax     = 1000
 )
 
+// AuditLog is what GET /v1/audit answers.
+type AuditLog struct {
+	Entries []AuditEntry `json:"entries" doc:"Oldest first"`
+	Status  AuditStatus  `json:"status"  doc:"How the log stands"`
+}
+
 // registerAudit adds GET /v1/audit.
 func registerAudit(api huma.API, a *Audit) {
 	type input struct {
@@ -37,12 +43,7 @@ func registerAudit(api huma.API, a *Audit) {
 		Kind  string `query:"kind"  maxLength:"32" doc:"Of this kind alone"`
 		N     int    `query:"last"  minimum:"1" maximum:"1000" default:"100" doc:"How many entries at most"`
 	}
-	type output struct {
-		Body struct {
-			Entries []AuditEntry `json:"entries" doc:"Oldest first"`
-			AuditStatus
-		}
-	}
+	type output struct{ Body AuditLog }
 	huma.Register(api, needs(huma.Operation{
 		OperationID: "audit", Method: http.MethodGet, Path: "/v1/audit", Summary: "What was changed, when, by whom and why",
 		Description: "The log is a chain of hashes with signed checkpoints; `geodns audit verify` holds the files themselves against it.",
@@ -65,7 +66,7 @@ func registerAudit(api huma.API, a *Audit) {
 			out.Body.Entries = append(out.Body.Entries, auditEntryOf(&entries[i]))
 		}
 		status := a.Status()
-		out.Body.AuditStatus = AuditStatusOf(&status)
+		out.Body.Status = AuditStatusOf(&status)
 		return out, nil
 	})
 }

@@ -53,16 +53,17 @@ func registerLeases(api huma.API, l *Leases) {
 	registerEndLease(api, l)
 }
 
+// LeaseList is what GET /v1/leases answers.
+type LeaseList struct {
+	Leases []Lease `json:"leases" doc:"By id"`
+}
+
 // registerLeaseList adds GET /v1/leases and GET /v1/leases/{id}.
 func registerLeaseList(api huma.API, l *Leases) {
 	type listInput struct {
 		All bool `query:"all" doc:"Also those that ended, as far as they are kept"`
 	}
-	type listOutput struct {
-		Body struct {
-			Leases []Lease `json:"leases" doc:"By id"`
-		}
-	}
+	type listOutput struct{ Body LeaseList }
 	huma.Register(api, needs(huma.Operation{
 		OperationID: "leases", Method: http.MethodGet, Path: "/v1/leases", Summary: "What operators drained or hold",
 	}, "leases", "read"), func(ctx context.Context, in *listInput) (*listOutput, error) {

@@ -15,16 +15,28 @@ type Listing struct {
 	Zones func(after string, n int) (list []Zone, total int)
 }
 
+// PoolList is what GET /v1/pools answers.
+type PoolList struct {
+	Pools []Pool `json:"pools" doc:"Every pool, by name"`
+}
+
+// PolicyList is what GET /v1/policies answers.
+type PolicyList struct {
+	Policies []Policy `json:"policies" doc:"Every policy, by name"`
+}
+
+// ZoneList is what GET /v1/zones answers.
+type ZoneList struct {
+	Zones []Zone `json:"zones"       doc:"By name, in byte order"`
+	Total int    `json:"zones_total" doc:"How many zones there are"`
+}
+
 // complete says whether nothing is missing.
 func (l *Listing) complete() bool { return l.Pools != nil && l.Policies != nil && l.Zones != nil }
 
 // registerListing adds GET /v1/pools, /v1/policies and /v1/zones.
 func registerListing(api huma.API, l *Listing) {
-	type poolsOutput struct {
-		Body struct {
-			Pools []Pool `json:"pools" doc:"Every pool, by name"`
-		}
-	}
+	type poolsOutput struct{ Body PoolList }
 	huma.Register(api, needs(huma.Operation{
 		OperationID: "pools", Method: http.MethodGet, Path: "/v1/pools", Summary: "Every pool, with what of it may answer now",
 	}, "pools", "read"), func(ctx context.Context, _ *struct{}) (*poolsOutput, error) {
@@ -33,11 +45,7 @@ func registerListing(api huma.API, l *Listing) {
 		return out, nil
 	})
 
-	type policiesOutput struct {
-		Body struct {
-			Policies []Policy `json:"policies" doc:"Every policy, by name"`
-		}
-	}
+	type policiesOutput struct{ Body PolicyList }
 	huma.Register(api, needs(huma.Operation{
 		OperationID: "policies", Method: http.MethodGet, Path: "/v1/policies", Summary: "Every policy, with its rules and the names that it steers",
 	}, "policies", "read"), func(ctx context.Context, _ *struct{}) (*policiesOutput, error) {
@@ -50,12 +58,7 @@ func registerListing(api huma.API, l *Listing) {
 		After string `query:"after" maxLength:"1100" doc:"Zones whose names come after this one, to read on"`
 		N     int    `query:"n"     minimum:"1" maximum:"10000" default:"1000" doc:"How many at most"`
 	}
-	type zonesOutput struct {
-		Body struct {
-			Zones []Zone `json:"zones"       doc:"By name, in byte order"`
-			Total int    `json:"zones_total" doc:"How many zones there are"`
-		}
-	}
+	type zonesOutput struct{ Body ZoneList }
 	huma.Register(api, needs(huma.Operation{
 		OperationID: "zones", Method: http.MethodGet, Path: "/v1/zones", Summary: "Zones, with their serials and files",
 	}, "zones", "read"), func(ctx context.Context, in *zonesInput) (*zonesOutput, error) {

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// The screen that output is made for where none is known, and the smallest that is believed.
+const (
+	screenWidth  = 80
+	screenHeight = 24
+	// screenMin: below this many columns or rows, cutting would leave nothing to read.
+	screenMin = 10
+)
+
+// hue is a color of a word. The zero hue is none.
+type hue string
+
+// The hues, as the parameters of SGR (ECMA-48): each says one thing, and a word says it as well.
+const (
+	plain  hue = ""
+	good   hue = "32" // green
+	wary   hue = "33" // yellow: in doubt, degraded, drained
+	bad    hue = "31" // red
+	strong hue = "1"  // bold: titles
+)
+
+// page is where people read: a terminal, with its colors and size, or a file without either.
+type page struct {
+	w             io.Writer
+	color         bool
+	width, height int // in columns and rows; width 0: lines are not cut
+}
+
+// newPage makes the page of a command's standard output.
+func newPage(cmd *cobra.Command) *page {
+	p := &page{w: cmd.OutOrStdout(), height: screenHeight}
+	file, ok := terminal(p.w)
+	if !ok {
+		return p
+	}
+	// https://no-color.org; a dumb terminal would print the sequences.
+	p.color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	p.width = screenWidth
+	if width, height, err := term.GetSize(int(file.Fd())); err == nil && width >= screenMin && height >= screenMin {
+		p.width, p.height = width, height
+	}
+	return p
+}
+
+// terminal gives the file behind a writer, if that is a terminal.
+func terminal(w io.Writer) (*os.File, bool) {
+	file, ok := w.(*os.File)
+	return file, ok && term.IsTerminal(int(file.Fd()))
+}
+
+// cell is a word of a table, or a few.
+type cell struct {
+	text string
+	hue  hue
+}
+
+// printable is a text without what could steer a terminal: much of what is printed comes from back ends and other people.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
+// table is rows of cells in columns. A row of one cell is a line of its own, which makes no column wider.
+type table [][]cell
+
+// add adds a row; its cells are texts or cells.
+func (t *table) add(cells ...any) {
+	row := make([]cell, 0, len(cells))
+	for _, c := range cells {
+		switch c := c.(type) {
+		case cell:
+			row = append(row, cell{printable(c.text), c.hue})
+		default:
+			row = append(row, cell{text: printable(fmt.Sprint(c))})
+		}
+	}
+	*t = append(*t, row)
+}
+
+// title adds the row with the names of columns.
+func (t *table) title(names ...string) {
+	row := make([]cell, 0, len(names))
+	for _, name := range names {
+		row = append(row, cell{name, strong})
+	}
+	*t = append(*t, row)
+}
+
+// columnGap stands between two columns.
+const columnGap = "  "
+
+// write prints a table.
+func (p *page) write(t table) error {
+	var widths []int
+	for _, row := range t {
+		if len(row) == 1 {
+			continue
+		}
+		for i, c := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+		}
+	}
+	var out strings.Builder
+	for _, row := range t {
+		p.writeRow(&out, row, widths)
+	}
+	_, err := io.WriteString(p.w, out.String())
+	return err
+}
+
+// writeRow prints a row, cut at the page's width.
+func (p *page) writeRow(out *strings.Builder, row []cell, widths []int) {
+	column := 0
+	for i, c := range row {
+		text, runes := c.text, utf8.RuneCountInString(c.text)
+		if p.width > 0 && column+runes > p.width {
+			text = cut(text, p.width-column)
+			runes = utf8.RuneCountInString(text)
+		}
+		out.WriteString(p.paint(text, c.hue))
+		if i < len(row)-1 {
+			gap := strings.Repeat(" ", widths[i]-min(runes, widths[i])) + columnGap
+			if p.width > 0 && column+runes+len(gap) >= p.width {
+				break
+			}
+			out.WriteString(gap)
+			runes += len(gap)
+		}
+		column += runes
+	}
+	out.WriteByte('\n')
+}
+
+// cut makes a text at most so many runes long; an ellipsis stands for the rest.
+func cut(text string, runes int) string {
+	if runes < 1 {
+		return ""
+	}
+	if utf8.RuneCountInString(text) <= runes {
+		return text
+	}
+	return string([]rune(text)[:runes-1]) + "…"
+}
+
+// paint colors a text, where there are colors.
+func (p *page) paint(text string, h hue) string {
+	if !p.color || h == plain || text == "" {
+		return text
+	}
+	return "\x1b[" + string(h) + "m" + text + "\x1b[0m"
+}
+
+// line prints one line as it is.
+func (p *page) line(format string, a ...any) {
+	fmt.Fprintln(p.w, printable(fmt.Sprintf(format, a...)))
+}

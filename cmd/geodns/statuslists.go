@@ -1,0 +1,150 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"geodns/pkg/api"
+)
+
+// versionDigits is how much of a commit or a hash is shown: enough to tell any two apart that people mean.
+const versionDigits = 10
+
+// section is a list of a status, below its title.
+type section struct {
+	title []string
+	rows  table
+	lines int // how many rows are shown; where that is not all, the last says how many more there are
+}
+
+// table is the section as it is shown.
+func (s *section) table() table {
+	var t table
+	t.title(s.title...)
+	if s.lines >= len(s.rows) {
+		return append(t, s.rows...)
+	}
+	kept := max(s.lines-1, 0)
+	t = append(t, s.rows[:kept]...)
+	t.add(fmt.Sprintf("and %d more", len(s.rows)-kept))
+	return t
+}
+
+// fit gives each section some of so many lines, its title included: one to each by turns, until all is shown or no line is left.
+// Each has one at least: a list that is not shown at all would be taken for one that is empty.
+func fit(sections []section, lines int) {
+	lines -= len(sections)
+	for turn := 1; ; turn++ {
+		more := false
+		for i := range sections {
+			s := &sections[i]
+			if turn > 1 && lines <= 0 || turn > len(s.rows) {
+				continue
+			}
+			s.lines, more = turn, true
+			lines--
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+// sections are the lists that are not empty.
+func (d *statusDocument) sections(now time.Time) []section {
+	all := []section{d.unwell(now), d.leases(now), d.regions(), d.events(), d.inputs(now)}
+	all = slices.DeleteFunc(all, func(s section) bool { return len(s.rows) == 0 })
+	for i := range all {
+		all[i].lines = len(all[i].rows)
+	}
+	return all
+}
+
+// unwell are the targets that are not plainly up, those that are down first. Drained ones are not among them: the leases say so.
+func (d *statusDocument) unwell(now time.Time) section {
+	var found []*api.Target
+	for i := range d.Targets {
+		if t := &d.Targets[i]; t.State != "up" || t.InDoubt || t.Admit < 1 {
+			found = append(found, t)
+		}
+	}
+	rank := map[string]int{"down": -2, "degraded": -1}
+	slices.SortStableFunc(found, func(a, b *api.Target) int { return cmp.Compare(rank[a.State], rank[b.State]) })
+	s := section{title: []string{"DOWN OR IN DOUBT", "STATE", "SINCE", "WHY"}}
+	for _, t := range found {
+		s.rows.add(t.ID, stateCell(t), ago(now, t.Since), why(t))
+	}
+	return s
+}
+
+// why says what a target's state comes of: its verdict, or what an address showed last.
+func why(t *api.Target) string {
+	for _, a := range t.Addresses {
+		if !a.LastGood && a.Reason != "" {
+			return a.Reason
+		}
+	}
+	return cmp.Or(t.Detail, t.Reason)
+}
+
+// leases are the leases that have an effect.
+func (d *statusDocument) leases(now time.Time) section {
+	s := section{title: []string{"LEASE", "ENDS", "OWNER", "TICKET", "REASON"}}
+	for i := range d.Status.Leases {
+		l := &d.Status.Leases[i]
+		s.rows.add(cell{action(l) + " " + l.Kind + " " + l.Name, wary}, ends(l, now), l.Owner, dash(l.Ticket), l.Reason)
+	}
+	return s
+}
+
+// regions are the regions with their targets by state, and their share of answers.
+func (d *statusDocument) regions() section {
+	s := section{title: []string{"REGION", "UP", "DEGRADED", "DOWN", "UNKNOWN", "DRAINED", "ADMITS", "ANSWERS"}}
+	for i := range d.Status.Regions {
+		r := &d.Status.Regions[i]
+		answers := "-"
+		if r.ShareKnown {
+			answers = share(r.Share)
+		}
+		s.rows.add(r.Name, amount(r.Up, good), amount(r.Degraded, wary), amount(r.Down, bad), amount(r.Unknown, wary), amount(r.Drained, wary),
+			strconv.FormatFloat(100*r.Admit, 'f', 0, 64)+" %", answers)
+	}
+	return s
+}
+
+// amount is a number with a color, or none of something.
+func amount(n int, h hue) cell {
+	if n == 0 {
+		return cell{"-", plain}
+	}
+	return cell{strconv.Itoa(n), h}
+}
+
+// events are the last events, the last first: those are the ones that are not cut.
+func (d *statusDocument) events() section {
+	s := section{title: []string{"LAST EVENTS", "", ""}}
+	for _, e := range slices.Backward(d.Status.Events) {
+		s.rows.add(stamp(e.At), e.Kind, e.Text)
+	}
+	return s
+}
+
+// inputs are what the node reads, those first that it could not read.
+func (d *statusDocument) inputs(now time.Time) section {
+	found := slices.Clone(d.Status.Inputs)
+	slices.SortStableFunc(found, func(a, b api.Input) int { return cmp.Compare(min(1, len(b.Error)), min(1, len(a.Error))) })
+	s := section{title: []string{"INPUT", "VERSION", "AGE", "LOADED", "PATH"}}
+	for i := range found {
+		in := &found[i]
+		version := cmp.Or(in.Commit, in.Hash)
+		path := cell{in.Path, plain}
+		if in.Error != "" {
+			path = cell{in.Path + ": " + in.Error, bad}
+		}
+		s.rows.add(in.Name, dash(version[:min(len(version), versionDigits)]), ago(now, in.Modified), ago(now, in.Loaded)+" ago", path)
+	}
+	return s
+}
