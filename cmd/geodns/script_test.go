@@ -29,7 +29,7 @@ const scriptsLimit = 3 * time.Minute
 
 // TestMain makes this test binary the commands that the scripts run: ours, DNS clients and a back end to probe.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"geodns": main.Main, "ask": ask, "backend": backend, "cookie": cookie, "fetch": fetch, "put": put})
+	testscript.Main(m, map[string]func(){"geodns": main.Main, "ask": ask, "backend": backend, "cookie": cookie, "fetch": fetch, "put": put, "survey": survey, "moved": moved})
 }
 
 // TestScripts runs testdata/script/*.txtar. Each script has its own folder and the variables DNS, API and BACKEND: free ports
@@ -63,6 +63,7 @@ func TestScripts(t *testing.T) {
 			"append": appendLine,
 			"exits":  exits,
 			"expand": expand,
+			"forge":  forge,
 			"hangup": hangup,
 			"mode":   mode,
 			"poll":   poll,

@@ -6,12 +6,38 @@ import (
 	"time"
 
 	"geodns/pkg/health"
+	"geodns/pkg/operator"
 	"geodns/pkg/policy"
 	"geodns/pkg/steering"
 )
 
-// targetNotes say why a target's state is what it is, a line each: its check's verdict and the votes that it came of.
+// targetNotes say why a target's state is what it is, a line each: its check's verdict, the votes that it came of, and the leases that
+// lie over it.
 func (n *Node) targetNotes(t *policy.Target) []string {
+	lines := n.checkNotes(t)
+	for _, l := range n.overrides().Of(t) {
+		lines = append(lines, leaseNote(&l))
+	}
+	return lines
+}
+
+// leaseNote is what an operator did.
+func leaseNote(l *operator.Lease) string {
+	what := "drains " + l.Object.String()
+	if l.Action == operator.Set {
+		what = "sets " + l.Object.String()
+		if l.State != "" {
+			what += " " + l.State
+		}
+		if l.Admit != nil {
+			what += fmt.Sprintf(" to %.0f %% of its traffic at most", 100**l.Admit)
+		}
+	}
+	return strings.TrimSuffix(fmt.Sprintf("lease %s of %s %s until %s: %s, %s", l.ID, l.Owner, what, stamp(l.Expires), l.Reason, l.Ticket), ", ")
+}
+
+// checkNotes tell what health says of a target.
+func (n *Node) checkNotes(t *policy.Target) []string {
 	if t.Check == nil {
 		return []string{"no check, so health has it up"}
 	}

@@ -160,7 +160,7 @@ func (n *Node) leaseChanged(c operator.Change, kind, who string, dryRun bool, be
 		}
 	}
 	if c.Changed && !dryRun {
-		n.log.Info("lease "+kind, "lease", c.Lease.ID, "revision", c.Lease.Revision, "action", string(c.Lease.Action), "object", c.Lease.Object.String(),
+		n.log.Info("lease changed", "change", kind, "lease", c.Lease.ID, "revision", c.Lease.Revision, "action", string(c.Lease.Action), "object", c.Lease.Object.String(),
 			"owner", who, "reason", c.Lease.Reason, "ticket", c.Lease.Ticket, "expires", c.Lease.Expires, "breaks", len(c.Breaks), "audit", c.Entry.Seq)
 		n.leaseHappened(kind, who, &c.Lease, c.Entry.Seq)
 	}

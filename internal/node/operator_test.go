@@ -146,7 +146,7 @@ func TestLeaseSurvives(t *testing.T) {
 	cfg := config(t, operatorFiles())
 	n, stop := run(t, cfg)
 	change(t, n, http.MethodPut, "/v1/leases/long", drain("target", "web/fra1"))
-	change(t, n, http.MethodPut, "/v1/leases/short", strings.Replace(drain("target", "web/ams1"), "3600", "1.5", 1)+"")
+	change(t, n, http.MethodPut, "/v1/leases/short", strings.Replace(drain("target", "web/ams1"), "3600", `1.5, "override": true`, 1))
 	stop()
 	if err := os.Remove(filepath.Join(cfg.State, "leases")); err != nil { // the log is the record
 		t.Fatal(err)
@@ -255,7 +255,7 @@ func TestRecord(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatal(err)
 		}
-		if e.Kind != operator.EntryCheckpoint {
+		if e.Kind != operator.EntryCheckpoint && e.Kind != operator.EntryLog {
 			got = append(got, e.Kind+" by "+e.Who)
 		}
 	}

@@ -16,7 +16,7 @@ func TestUDPPayload(t *testing.T) {
 	})
 	for payload, cut := range map[int]bool{0: false, 512: true, 1400: false} {
 		cfg.UDPPayload = payload
-		n, _ := run(t, cfg)
+		n, stop := run(t, cfg)
 		m := new(dns.Msg).SetQuestion("t.example.com.", dns.TypeTXT)
 		m.SetEdns0(4096, false)
 		r, _, err := (&dns.Client{UDPSize: 4096}).Exchange(m, n.Addrs()[0].String())
@@ -30,6 +30,7 @@ func TestUDPPayload(t *testing.T) {
 		if int(r.IsEdns0().UDPSize()) != want || r.Truncated != cut || (len(r.Answer) == 4) == cut {
 			t.Errorf("udp_payload %d: OPT says %d, TC %t, %d answers", payload, r.IsEdns0().UDPSize(), r.Truncated, len(r.Answer))
 		}
+		stop()
 	}
 }
 
@@ -38,7 +39,7 @@ func TestNSID(t *testing.T) {
 	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})
 	for _, name := range []string{"a", strings.Repeat("n", 46)} {
 		cfg.Node = name
-		n, _ := run(t, cfg)
+		n, stop := run(t, cfg)
 		zones, table, _ := strings.Cut(n.World().ID(), "-")
 		want := fmt.Sprintf("%x", name+"/"+zones[:8]+"-"+table[:8])
 		for _, asked := range []bool{true, false} {
@@ -63,5 +64,6 @@ func TestNSID(t *testing.T) {
 				t.Errorf("asked: %t, NSID %q, want %q", asked, got, want)
 			}
 		}
+		stop()
 	}
 }

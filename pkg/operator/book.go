@@ -368,8 +368,6 @@ func (b *Book) expire(now time.Time) bool {
 		b.leases[l.ID] = after
 		b.owed = append(b.owed, ending{before: l, after: after})
 		b.unsaid = append(b.unsaid, after)
-		b.log(slog.LevelInfo, "lease expired", slog.String("lease", l.ID), slog.String("action", string(l.Action)), slog.String("object", l.Object.String()),
-			slog.String("owner", l.Owner))
 	}
 	return len(over) > 0
 }
@@ -392,8 +390,6 @@ func (b *Book) commit(c *Change, kind, who, why string, now time.Time) error {
 	b.revision = l.Revision
 	b.leases[l.ID] = *l
 	b.publish(now)
-	b.log(slog.LevelInfo, "lease changed", slog.String("lease", l.ID), slog.String("change", kind), slog.String("action", string(l.Action)),
-		slog.String("object", l.Object.String()), slog.String("who", who), slog.Time("expires", l.Expires), slog.Uint64("audit_seq", written.Seq))
 	return nil
 }
 
