@@ -67,7 +67,7 @@ var ErrLogClosed = errors.New("the audit log is closed")
 type LogConfig struct {
 	Dir          string           // made where it is missing; its own, state/audit
 	SegmentBytes int64            // a segment that has as many is followed by another; 0: 8 MiB
-	KeepBytes    int64            // the oldest segments are removed while all have more; 0: 1 GiB
+	KeepBytes    int64            // when a segment is full, the oldest are removed while all have more; 0: 1 GiB
 	Now          func() time.Time // nil: time.Now
 	Logger       *slog.Logger     // nil: none
 	// OnAppend is given entries that are on disk, in order, the log's own too. It must not block or call the log; nil: nobody.

@@ -124,14 +124,14 @@ func firstEntry(dir string, first uint64) (*Entry, error) {
 	}
 	defer func() { _ = file.Close() }() // only read
 	scan := scanLines(file)
-	if ok, err := scan.next(); !ok || err != nil {
+	ok, err := scan.next()
+	if !ok || err != nil {
 		return nil, err
 	}
-	e, err := parseEntry(scan.line)
-	if err != nil {
-		return nil, nil //nolint:nilnesserr // said by whoever reads the segment itself
+	if e, parseErr := parseEntry(scan.line); parseErr == nil {
+		return e, nil
 	}
-	return e, nil
+	return nil, nil // said by whoever reads the segment itself
 }
 
 // syncDir waits until the names in a folder are on disk.

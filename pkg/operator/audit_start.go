@@ -233,12 +233,12 @@ func (r *resumption) goOn() error {
 	if l.file, err = os.OpenFile(l.path(segmentName(last.first)), os.O_WRONLY, 0); err != nil {
 		return err
 	}
-	if err := l.settle(); err != nil {
+	if err = l.settle(); err != nil {
 		return err
 	}
 	var notes []Entry
 	if r.walk.torn > 0 {
-		if err := errors.Join(l.conf.disk.truncate(l.file, last.size), l.conf.disk.sync(l.file)); err != nil {
+		if err = errors.Join(l.conf.disk.truncate(l.file, last.size), l.conf.disk.sync(l.file)); err != nil {
 			return err
 		}
 		notes = r.say(notes, fmt.Sprintf("%s ended in the middle of a line: the server had ended while it wrote it; its %d bytes were removed", segmentName(last.first), r.walk.torn))
@@ -248,7 +248,7 @@ func (r *resumption) goOn() error {
 		return err
 	}
 	if wrong != "" || publicText(key) != l.public {
-		if err := l.writePublic(); err != nil {
+		if err = l.writePublic(); err != nil {
 			return err
 		}
 		notes = r.say(notes, publicFile+" was missing or not the log's: it was written anew")

@@ -77,12 +77,11 @@ type verification struct {
 	walk       walker
 	met        bool              // head's line was met
 	starts     map[uint64]string // the Prev of each segment's first entry
-	last       *Entry
 }
 
 // run reads everything once.
 func (v *verification) run(key ed25519.PublicKey) (err error) {
-	if err := v.chooseKey(key); err != nil {
+	if err = v.chooseKey(key); err != nil {
 		return err
 	}
 	if v.head, v.next, err = v.heads(); err != nil {
@@ -107,7 +106,7 @@ func (v *verification) run(key ed25519.PublicKey) (err error) {
 		if i+1 < len(segments) {
 			next = &segments[i+1]
 		}
-		if err := v.walk.segment(s, next); err != nil {
+		if err = v.walk.segment(s, next); err != nil {
 			return err
 		}
 		v.report.Bytes += v.walk.whole
@@ -180,7 +179,7 @@ func (v *verification) see(file string, line int, text []byte, e *Entry, wrong s
 	if v.report.First == 0 {
 		v.report.First = e.Seq
 	}
-	v.report.Last, v.last = e.Seq, e
+	v.report.Last = e.Seq
 	if line == 1 {
 		v.starts[e.Seq] = e.Prev
 	}
