@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -50,18 +49,18 @@ type BookConfig struct {
 }
 
 // Book is all leases, and the one place where they change. Its methods may be called from any goroutine; those that change
-// something wait for the disk.
+// something wait for the disk. What it gives out is its own: not to be written to.
 type Book struct {
 	cfg       BookConfig
 	overrides atomic.Pointer[Overrides]
 
-	mu       sync.Mutex // guards the following
-	leases   map[string]Lease
-	revision uint64   // the largest that was given
-	seq      uint64   // the last entry of the audit log that the leases have in them
-	owed     []ending // ends that are not recorded yet
-	unsaid   []Lease  // ... that Expire has not returned yet
-	failing  bool     // the last attempt to record an end failed; said once
+	mu       sync.Mutex        // guards the following
+	leases   map[string]*Lease // by id; a lease is replaced, never written to
+	revision uint64            // the largest that was given
+	seq      uint64            // the last entry of the audit log that the leases have in them
+	owed     []ending          // ends that are not recorded yet
+	unsaid   []Lease           // ... that Expire has not returned yet
+	failing  bool              // the last attempt to record an end failed; said once
 }
 
 // ending is a lease before and after it expired.
@@ -108,7 +107,7 @@ func OpenBook(cfg BookConfig) (*Book, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Book{cfg: cfg, leases: map[string]Lease{}}
+	b := &Book{cfg: cfg, leases: map[string]*Lease{}}
 	if err := b.read(); err != nil {
 		return nil, err
 	}
@@ -117,7 +116,7 @@ func OpenBook(cfg BookConfig) (*Book, error) {
 	}
 	now := cfg.Now()
 	b.prune(now)
-	b.overrides.Store(newOverrides(b.all(), now))
+	b.overrides.Store(newOverrides(maps.Values(b.leases), now))
 	return b, nil
 }
 
@@ -144,7 +143,8 @@ func (b *Book) read() error {
 		return fmt.Errorf("leases: %w", err)
 	}
 	b.seq, b.revision = s.Seq, s.Revision
-	for _, l := range s.Leases {
+	for i := range s.Leases {
+		l := &s.Leases[i]
 		b.leases[l.ID] = l
 		b.revision = max(b.revision, l.Revision)
 	}
@@ -175,7 +175,7 @@ func (b *Book) replay() error {
 			b.log(slog.LevelError, "an entry of the audit log is no lease and is passed over", slog.Uint64("audit_seq", e.Seq), slog.String("reason", err.Error()))
 			continue
 		}
-		b.leases[l.ID] = l
+		b.leases[l.ID] = &l
 		b.revision = max(b.revision, l.Revision)
 	}
 	return nil
@@ -253,19 +253,22 @@ func wall(t time.Time) time.Time { return t.UTC().Round(0) }
 func (b *Book) accepted(req *Request, s Scene, had, lease *Lease, breaks []string, now time.Time) []string {
 	var out []string
 	if had != nil && len(had.Override) > 0 {
-		if effectOf(had) == effectOf(lease) {
-			out = slices.Clone(had.Override)
-		} else {
-			alone := b.prospectWithout(s, lease, now).breaks()
-			out = slices.DeleteFunc(slices.Clone(had.Override), func(was string) bool { return !slices.Contains(alone, was) })
+		still := had.Override
+		if effectOf(had) != effectOf(lease) {
+			still = b.prospectWithout(s, lease, now).breaks()
+		}
+		for _, was := range had.Override {
+			if slices.Contains(still, was) {
+				out = append(out, was)
+			}
 		}
 	}
 	if !req.Override {
 		return out
 	}
-	for _, s := range breaks {
-		if !slices.Contains(out, s) {
-			out = append(out, s)
+	for _, broken := range breaks {
+		if !slices.Contains(out, broken) {
+			out = append(out, broken)
 		}
 	}
 	return out[:min(len(out), BreaksMax+1)]
@@ -293,11 +296,11 @@ func (b *Book) end(id, owner, reason string, dry bool, s Scene) (Change, *prospe
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.cfg.Now()
-	l, have := b.leases[id]
+	kept, have := b.leases[id]
 	if !have {
 		return Change{}, nil, fmt.Errorf("lease %q: %w", clip(id), ErrNoLease)
 	}
-	had := b.active(id, now)
+	l, had := *kept, b.active(id, now)
 	if had == nil {
 		if l.Ended.IsZero() {
 			l = b.over(l) // and recorded as such by the next Expire
@@ -342,7 +345,7 @@ func (b *Book) Expire(now time.Time) (ended []Lease, next time.Time, err error) 
 		b.publish(now)
 	}
 	ended, b.unsaid = b.unsaid, nil
-	for l := range b.all() {
+	for _, l := range b.leases {
 		if l.Ended.IsZero() && (next.IsZero() || l.Expires.Before(next)) {
 			next = l.Expires
 		}
@@ -355,18 +358,18 @@ func (b *Book) Expire(now time.Time) (ended []Lease, next time.Time, err error) 
 
 // expire makes tombstones of leases that are over, in the order in which they ended; their entries are owed to the audit log.
 func (b *Book) expire(now time.Time) bool {
-	var over []Lease
+	var over []*Lease
 	for _, l := range b.leases {
 		if l.Ended.IsZero() && !now.Before(l.Expires) {
 			over = append(over, l)
 		}
 	}
-	slices.SortFunc(over, func(a, c Lease) int { return cmp.Or(a.Expires.Compare(c.Expires), cmp.Compare(a.ID, c.ID)) })
+	slices.SortFunc(over, func(a, c *Lease) int { return cmp.Or(a.Expires.Compare(c.Expires), cmp.Compare(a.ID, c.ID)) })
 	for _, l := range over {
-		after := b.over(l)
+		after := b.over(*l)
 		b.revision = after.Revision
-		b.leases[l.ID] = after
-		b.owed = append(b.owed, ending{before: l, after: after})
+		b.leases[l.ID] = &after
+		b.owed = append(b.owed, ending{before: *l, after: after})
 		b.unsaid = append(b.unsaid, after)
 	}
 	return len(over) > 0
@@ -388,7 +391,8 @@ func (b *Book) commit(c *Change, kind, who, why string, now time.Time) error {
 	}
 	c.Entry = written
 	b.revision = l.Revision
-	b.leases[l.ID] = *l
+	done := *l // the change is the caller's
+	b.leases[l.ID] = &done
 	b.publish(now)
 	return nil
 }
@@ -435,7 +439,7 @@ func asJSON(l *Lease) json.RawMessage {
 // has it all.
 func (b *Book) publish(now time.Time) {
 	b.prune(now)
-	b.overrides.Store(newOverrides(b.all(), now))
+	b.overrides.Store(newOverrides(maps.Values(b.leases), now))
 	if b.cfg.Path == "" {
 		return
 	}
@@ -446,8 +450,8 @@ func (b *Book) publish(now time.Time) {
 
 // prune drops tombstones that are too old, or too many.
 func (b *Book) prune(now time.Time) {
-	maps.DeleteFunc(b.leases, func(_ string, l Lease) bool { return !l.Ended.IsZero() && !now.Before(l.Expires.Add(tombstoneFor)) })
-	var dead []Lease
+	maps.DeleteFunc(b.leases, func(_ string, l *Lease) bool { return !l.Ended.IsZero() && !now.Before(l.Expires.Add(tombstoneFor)) })
+	var dead []*Lease
 	for _, l := range b.leases {
 		if !l.Ended.IsZero() {
 			dead = append(dead, l)
@@ -456,7 +460,7 @@ func (b *Book) prune(now time.Time) {
 	if len(dead) <= TombstonesMax {
 		return
 	}
-	slices.SortFunc(dead, func(a, c Lease) int { return cmp.Or(a.Ended.Compare(c.Ended), cmp.Compare(a.ID, c.ID)) })
+	slices.SortFunc(dead, func(a, c *Lease) int { return cmp.Or(a.Ended.Compare(c.Ended), cmp.Compare(a.ID, c.ID)) })
 	for _, l := range dead[:len(dead)-TombstonesMax] {
 		delete(b.leases, l.ID)
 	}
@@ -466,47 +470,44 @@ func (b *Book) prune(now time.Time) {
 func (b *Book) List() []Lease {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.sorted()
+	sorted := b.sorted()
+	out := make([]Lease, len(sorted))
+	for i, l := range sorted {
+		out[i] = *l
+	}
+	return out
 }
 
 // sorted is all leases by id.
-func (b *Book) sorted() []Lease {
-	return slices.SortedFunc(maps.Values(b.leases), func(a, c Lease) int { return cmp.Compare(a.ID, c.ID) })
+func (b *Book) sorted() []*Lease {
+	return slices.SortedFunc(maps.Values(b.leases), func(a, c *Lease) int { return cmp.Compare(a.ID, c.ID) })
 }
 
 // Get gives a lease by its id, one that ended included.
 func (b *Book) Get(id string) (Lease, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l, have := b.leases[id]
-	return l, have
+	if l, have := b.leases[id]; have {
+		return *l, true
+	}
+	return Lease{}, false
 }
 
 // Overrides is what the leases do. It takes no lock.
 func (b *Book) Overrides() *Overrides { return b.overrides.Load() }
 
-// all goes over the leases, in no order.
-func (b *Book) all() iter.Seq[*Lease] {
-	return func(yield func(*Lease) bool) {
-		for _, l := range b.leases {
-			if !yield(&l) {
-				return
-			}
-		}
-	}
-}
-
 // active gives a copy of the lease with an id if it is active, else nil.
 func (b *Book) active(id string, now time.Time) *Lease {
 	if l, have := b.leases[id]; have && l.Active(now) {
-		return &l
+		out := *l
+		return &out
 	}
 	return nil
 }
 
 // countActive counts the active leases.
 func (b *Book) countActive(now time.Time) (n int) {
-	for l := range b.all() {
+	for _, l := range b.leases {
 		if l.Active(now) {
 			n++
 		}

@@ -163,7 +163,7 @@ func (g *guard) plans(p *policy.Policy) {
 				continue
 			}
 			told[plan.Rule] = true
-			g.broken("policy %s rule %s (%s): %s%s: SERVFAIL", p.Name, plan.Rule.Name, plan.Rule.Place, g.whyFailed(plan.Targets, y), forType(types, y))
+			g.broken("policy %s rule %s (%s): %s%s: SERVFAIL", p.Name, plan.Rule.Name, plan.Rule.Place, forType(types, y), g.whyFailed(plan.Targets, y))
 		}
 	}
 }
@@ -201,18 +201,29 @@ func (g *guard) answers(p *policy.Policy, plan []steering.TargetID, y steering.T
 
 // whyFailed says why there would be no answer from a plan.
 func (g *guard) whyFailed(plan []steering.TargetID, y steering.Type) string {
+	var names []string
+	drained := true
 	for _, id := range plan {
-		if g.exists(id, y) && !g.after[g.c.Targets[id].Index].Drained {
-			return "all that is not drained in a plan is down and its all_down is servfail"
+		if t := &g.c.Targets[id]; g.exists(id, y) {
+			names = append(names, t.ID)
+			drained = drained && g.after[t.Index].Drained
 		}
 	}
-	return "every target of a plan is drained"
+	if drained {
+		return fmt.Sprintf("every target of a plan is drained (%s)", list(names, targetsShown, ", "))
+	}
+	return fmt.Sprintf("every target of a plan is down or drained (%s), and all_down is servfail", list(names, targetsShown, ", "))
 }
 
 // forType names a type where there are several.
 func forType(types []steering.Type, y steering.Type) string {
-	if len(types) < 2 {
+	switch {
+	case len(types) < 2:
 		return ""
+	case y == steering.A:
+		return "for A, "
+	case y == steering.AAAA:
+		return "for AAAA, "
 	}
-	return map[steering.Type]string{steering.A: " for A", steering.AAAA: " for AAAA", steering.Host: " for CNAME"}[y]
+	return "for CNAME, "
 }

@@ -14,7 +14,7 @@ import (
 // Overrides is what all active leases together do, as an immutable snapshot. A nil *Overrides does nothing. It does not look at a
 // clock: it holds the leases that were active when it was made, and the Book makes another when one ends.
 type Overrides struct {
-	leases []Lease // by id
+	leases []*Lease // by id; never written to
 	by     map[Kind]map[string]*holding
 }
 
@@ -75,12 +75,11 @@ func newOverrides(leases iter.Seq[*Lease], now time.Time) *Overrides {
 	o := &Overrides{by: map[Kind]map[string]*holding{}}
 	for l := range leases {
 		if l.Active(now) {
-			o.leases = append(o.leases, *l)
+			o.leases = append(o.leases, l)
 		}
 	}
-	slices.SortFunc(o.leases, func(a, b Lease) int { return cmp.Compare(a.ID, b.ID) })
-	for i := range o.leases {
-		l := &o.leases[i]
+	slices.SortFunc(o.leases, func(a, b *Lease) int { return cmp.Compare(a.ID, b.ID) })
+	for i, l := range o.leases {
 		names := o.by[l.Object.Kind]
 		if names == nil {
 			names = map[string]*holding{}
@@ -155,7 +154,7 @@ func (o *Overrides) Of(t *policy.Target) []Lease {
 	at = slices.Compact(at) // a tag may stand twice
 	out := make([]Lease, len(at))
 	for i, n := range at {
-		out[i] = o.leases[n]
+		out[i] = *o.leases[n]
 	}
 	return out
 }

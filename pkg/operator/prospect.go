@@ -2,6 +2,7 @@ package operator
 
 import (
 	"iter"
+	"maps"
 	"time"
 
 	"geodns/pkg/policy"
@@ -17,7 +18,7 @@ type prospect struct {
 
 // prospect is what becomes of targets if the lease with an id is this one; nil: none any more.
 func (b *Book) prospect(s Scene, id string, lease *Lease, now time.Time) *prospect {
-	return newProspect(s, newOverrides(b.all(), now), newOverrides(b.with(id, lease), now))
+	return newProspect(s, newOverrides(maps.Values(b.leases), now), newOverrides(b.with(id, lease), now))
 }
 
 // prospectWithout is what a lease does as if there had been none with its id before.
@@ -28,7 +29,7 @@ func (b *Book) prospectWithout(s Scene, lease *Lease, now time.Time) *prospect {
 // with goes over the leases, with another one in the place of the one with its id; nil: with none there.
 func (b *Book) with(id string, lease *Lease) iter.Seq[*Lease] {
 	return func(yield func(*Lease) bool) {
-		for l := range b.all() {
+		for _, l := range b.leases {
 			if l.ID != id && !yield(l) {
 				return
 			}

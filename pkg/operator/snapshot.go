@@ -27,9 +27,9 @@ func (b *Book) encode() []byte {
 	}
 	for _, l := range b.sorted() {
 		if before := owed[l.ID]; before != nil {
-			l = *before
+			l = before
 		}
-		s.Leases = append(s.Leases, l)
+		s.Leases = append(s.Leases, *l)
 	}
 	payload, err := json.Marshal(s)
 	if err != nil {
