@@ -67,7 +67,9 @@ func (d *statusDocument) write(w io.Writer, now time.Time) error {
 	}
 	fmt.Fprintf(table, "checker\t%s\n", checkerLine(&s.Checker))
 	fmt.Fprintf(table, "cookies\t%s\n", cookiesLine(&s.Cookies))
-	fmt.Fprintf(table, "tokens\t%s\n", tokensLine(&s.Auth))
+	for _, line := range authLines(&s.Auth) {
+		fmt.Fprintln(table, line)
+	}
 	if len(d.Targets) > 0 {
 		fmt.Fprintln(table, "\nTARGET\tSTATE\tADDRESS\tSINCE\tPROBED\tWHAT THE LAST PROBE SAW")
 	}
@@ -196,19 +198,46 @@ func cookiesLine(c *api.Cookies) string {
 	return line
 }
 
-// tokensLine says who may use the API.
-func tokensLine(a *api.Auth) string {
-	if a.File == "" {
-		return "none; whoever reaches the API's address may use it"
+// authLines say who may use the API.
+func authLines(a *api.Auth) []string {
+	if a.Open {
+		return []string{"tokens\tnone; whoever reaches the API's address may use it"}
 	}
-	line := fmt.Sprintf("%d of %s", a.Tokens, a.File)
-	if a.Expired > 0 {
-		line += fmt.Sprintf(", %d expired", a.Expired)
+	var lines []string
+	if a.File != "" {
+		line := fmt.Sprintf("tokens\t%d of %s", a.Tokens, a.File)
+		if a.Expired > 0 {
+			line += fmt.Sprintf(", %d expired", a.Expired)
+		}
+		lines = append(lines, line+refusedFile(a.Refused))
 	}
-	if a.Refused != "" {
-		line += "; THE FILE IS REFUSED: " + a.Refused
+	if r := a.Roles; r != nil {
+		line := fmt.Sprintf("roles\t%d of %s, for %s and %s", r.Roles, r.File, count(r.Certificates, "certificate"), count(r.Claims, "claim"))
+		lines = append(lines, line+refusedFile(r.Refused))
 	}
-	return line
+	if t := a.TLS; t != nil {
+		line := fmt.Sprintf("tls\t%s until %s", t.Certificate, stamp(t.Ends))
+		if t.ClientCA != "" {
+			line += fmt.Sprintf(", clients by %s until %s", t.ClientCA, stamp(t.CAEnds))
+		}
+		lines = append(lines, line+refusedFile(t.Refused))
+	}
+	if o := a.OIDC; o != nil {
+		line := fmt.Sprintf("oidc\t%s for %s, %s fetched at %s", o.Issuer, o.Audience, count(o.Keys, "key"), stamp(o.Fetched))
+		if o.Error != "" {
+			line += "; THE ISSUER DOES NOT ANSWER: " + o.Error
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// refusedFile says why a file is not what is in use, "" if it is.
+func refusedFile(why string) string {
+	if why == "" {
+		return ""
+	}
+	return "; THE FILE IS REFUSED: " + why
 }
 
 // policies counts policies; their plural is not count's.
