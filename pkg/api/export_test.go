@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/subtle"
 	"net/netip"
 	"time"
 )
@@ -43,4 +44,19 @@ func (e *Events) Stream(ctx context.Context, last string, send func([]byte) erro
 	}
 	defer e.leave(s)
 	return true, s.stream(ctx, missed, send)
+}
+
+// Matches says whether a name is like a pattern.
+func Matches(glob, name string) bool { return matches(glob, name) }
+
+// MakeClaims makes what a token may say.
+func MakeClaims(name string, all map[string]any) *Claims { return &Claims{name, all} }
+
+// CompareTokens finds a token and counts the comparisons.
+func CompareTokens(tokens []Token, text string, now time.Time) (found *Token, compared int) {
+	found = findToken(tokens, text, now, func(a, b []byte) int {
+		compared++
+		return subtle.ConstantTimeCompare(a, b)
+	})
+	return found, compared
 }
