@@ -5,6 +5,8 @@ import (
 	"crypto/subtle"
 	"net/netip"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // WrongAddrsMax bounds the addresses that a door remembers.
@@ -60,3 +62,9 @@ func CompareTokens(tokens []Token, text string, now time.Time) (found *Token, co
 	})
 	return found, compared
 }
+
+// ParseKeys reads an issuer's keys.
+func ParseKeys(body []byte) ([]jose.JSONWebKey, error) { return parseKeys(body) }
+
+// Refetch fetches the issuer's keys, as Run does when it is time.
+func (o *OIDC) Refetch(ctx context.Context) { o.fetch(ctx) }
