@@ -3,11 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -15,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"geodns/internal/node"
 	"geodns/pkg/api"
 )
 
@@ -63,8 +68,9 @@ func (p *problem) Error() string {
 	return "the server says: " + text
 }
 
-// addAPI adds --api.
+// addAPI adds --api, and by what the server is known there.
 func addAPI(cmd *cobra.Command) {
+	cmd.Flags().String("api-ca", "", "file of the CAs of the server's certificate (GEODNS_API_CA, else the system's)")
 	cmd.Flags().String("api", "", "URL of a running server's API (GEODNS_API, else as the server's file says)")
 }
 
@@ -74,26 +80,103 @@ func newClient(cmd *cobra.Command) (*client, error) {
 	if !cmd.Flags().Changed("api") {
 		where, what = os.Getenv("GEODNS_API"), "GEODNS_API"
 	}
+	secure := &tls.Config{MinVersion: tls.VersionTLS12}
 	if where == "" {
 		cfg, err := configFor(cmd)
 		if err != nil {
 			return nil, err
 		}
-		if !cfg.API.IsValid() {
-			return nil, errors.New("the server's file turns the API off; name another by --api")
+		if where, err = ownAPI(&cfg, secure); err != nil {
+			return nil, err
 		}
-		where, what = "http://"+cfg.API.String(), "api.listen"
+		what = "api.listen"
 	}
 	base, err := url.Parse(where)
 	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
 		return nil, usagef("%s: %q is not a URL such as http://127.0.0.1:8053", what, where)
 	}
+	if err := clientFiles(cmd, secure); err != nil {
+		return nil, err
+	}
 	// No proxy: the API is on loopback or named on purpose. No redirect: a token goes to nobody else.
-	transport := &http.Transport{Proxy: nil, DisableKeepAlives: true}
+	transport := &http.Transport{Proxy: nil, DisableKeepAlives: true, TLSClientConfig: secure}
 	return &client{base: base, token: os.Getenv("GEODNS_TOKEN"), say: cmd.ErrOrStderr(), http: &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
+}
+
+// ownAPI is the URL of the server whose file this is. Its certificate is at hand, so that it is known by that, whoever signed it
+// and whatever name it is for.
+func ownAPI(cfg *node.Config, secure *tls.Config) (string, error) {
+	if !cfg.API.IsValid() {
+		return "", errors.New("the server's file turns the API off; name another by --api")
+	}
+	at := cfg.API
+	if at.Addr().IsUnspecified() { // every address of this machine: one is loopback's
+		loopback := netip.MustParseAddr("127.0.0.1")
+		if at.Addr().Is6() {
+			loopback = netip.IPv6Loopback()
+		}
+		at = netip.AddrPortFrom(loopback, at.Port())
+	}
+	if cfg.APITLS.Certificate == "" {
+		return "http://" + at.String(), nil
+	}
+	data, err := node.ReadSmall(cfg.APITLS.Certificate, api.CertificatesBytesMax)
+	if err != nil {
+		return "", fmt.Errorf("reading the server's certificate: %w; name its API by --api", err)
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return "", fmt.Errorf("reading the server's certificate: %s is not in PEM form", cfg.APITLS.Certificate)
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return "", fmt.Errorf("reading the server's certificate: %w", err)
+	}
+	secure.RootCAs = x509.NewCertPool()
+	secure.RootCAs.AddCert(leaf)
+	switch {
+	case len(leaf.DNSNames) > 0:
+		// A wildcard stands for any label.
+		secure.ServerName = strings.Replace(leaf.DNSNames[0], "*", "geodns", 1)
+	case len(leaf.IPAddresses) > 0:
+		secure.ServerName = leaf.IPAddresses[0].String()
+	}
+	return "https://" + at.String(), nil
+}
+
+// clientFiles reads by what the server is known and the certificate that it is shown, where they are named.
+func clientFiles(cmd *cobra.Command, secure *tls.Config) error {
+	ca, what := cmd.Flag("api-ca").Value.String(), "--api-ca"
+	if !cmd.Flags().Changed("api-ca") {
+		ca, what = os.Getenv("GEODNS_API_CA"), "GEODNS_API_CA"
+	}
+	if ca != "" {
+		data, err := node.ReadSmall(ca, api.CertificatesBytesMax)
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		// What was known from the server's file is set aside: this was named on purpose.
+		secure.RootCAs, secure.ServerName = x509.NewCertPool(), ""
+		if !secure.RootCAs.AppendCertsFromPEM(data) {
+			return fmt.Errorf("%s: %s has no certificate in PEM form", what, ca)
+		}
+	}
+	certificate, key := os.Getenv("GEODNS_API_CERT"), os.Getenv("GEODNS_API_KEY")
+	if certificate == "" && key == "" {
+		return nil
+	}
+	if certificate == "" || key == "" {
+		return errors.New("GEODNS_API_CERT and GEODNS_API_KEY name the files of one client certificate: set both")
+	}
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		return fmt.Errorf("GEODNS_API_CERT and GEODNS_API_KEY: %w", err)
+	}
+	secure.Certificates = []tls.Certificate{pair}
+	return nil
 }
 
 // do asks and gives the answer's body. An answer that is no success is a *problem.

@@ -60,8 +60,8 @@ type setting struct {
 	lo, hi int // range of a whole number
 }
 
-// settings lists what can be set. Variables are bound one by one: GEODNS_API and GEODNS_TOKEN belong to the commands that ask
-// a running server, and must not reach the keys of the same name.
+// settings lists what can be set. Variables are bound one by one: GEODNS_API, GEODNS_TOKEN and the files of a client's certificate
+// belong to the commands that ask a running server, and must not reach the keys of the same name.
 func settings() []setting {
 	return []setting{
 		{key: "node", env: "GEODNS_NODE", flag: "node", value: "", usage: "name of this node (the host's name)"},
@@ -80,7 +80,11 @@ func settings() []setting {
 			key: "geo::max_moved", env: "GEODNS_GEO_MAX_MOVED", flag: "geo-max-moved", value: geo.MaxMovedDefault,
 			usage: "share of addresses that a new database may move to another country",
 		},
-		{key: "api::listen", env: "GEODNS_API_LISTEN", flag: "api-listen", value: "127.0.0.1:8053", usage: "loopback address of the HTTP API, or none"},
+		{key: "api::listen", env: "GEODNS_API_LISTEN", flag: "api-listen", value: "127.0.0.1:8053", usage: "address of the HTTP API, or none; beyond loopback it needs TLS and credentials"},
+		// GEODNS_API_CERT and GEODNS_API_KEY are a client's.
+		{key: "api::certificate", env: "GEODNS_API_TLS_CERTIFICATE", flag: "api-certificate", value: "", usage: "file of the API's certificate, with its chain (none: plain HTTP)"},
+		{key: "api::key", env: "GEODNS_API_TLS_KEY", flag: "api-key", value: "", usage: "file of its private key"},
+		{key: "api::client_ca", env: "GEODNS_API_CLIENT_CA", flag: "api-client-ca", value: "", usage: "file of the CAs of client certificates (none: there are none)"},
 		{key: "health::allow", env: "GEODNS_HEALTH_ALLOW", flag: "health-allow", value: []string{}, usage: "loopback prefixes that may be probed"},
 		{
 			key: "health::canaries", env: "GEODNS_HEALTH_CANARIES", flag: "health-canaries", value: []string{},
@@ -88,8 +92,13 @@ func settings() []setting {
 		},
 		{
 			key: "auth::tokens", env: "GEODNS_AUTH_TOKENS", flag: "auth-tokens", value: "",
-			usage: "file of the API's tokens (none: who reaches its address needs no token)",
+			usage: "file of the API's tokens (none; without any credentials who reaches its loopback address needs none)",
 		},
+		{key: "auth::roles", env: "GEODNS_AUTH_ROLES", flag: "auth-roles", value: "", usage: "file of the API's roles, and of who has them"},
+		{key: "auth::oidc_issuer", env: "GEODNS_AUTH_OIDC_ISSUER", flag: "auth-oidc-issuer", value: "", usage: "URL of the OIDC issuer whose tokens the API takes (none)"},
+		{key: "auth::oidc_audience", env: "GEODNS_AUTH_OIDC_AUDIENCE", flag: "auth-oidc-audience", value: "", usage: "audience that they must be for"},
+		{key: "auth::oidc_name", env: "GEODNS_AUTH_OIDC_NAME", flag: "auth-oidc-name", value: "sub", usage: "claim that names the owner of what is done"},
+		{key: "auth::oidc_ca", env: "GEODNS_AUTH_OIDC_CA", flag: "auth-oidc-ca", value: "", usage: "file of the CAs of the issuer's certificate (the system's)"},
 		{key: "cookies::enabled", env: "GEODNS_COOKIES_ENABLED", flag: "cookies-enabled", value: true, usage: "speak DNS cookies"},
 		{
 			key: "cookies::secret_file", env: "GEODNS_COOKIES_SECRET_FILE", flag: "cookies-secret-file", value: "",
@@ -125,10 +134,18 @@ type fileConfig struct {
 		MaxMoved  float64  `mapstructure:"max_moved"`
 	} `mapstructure:"geo"`
 	API struct {
-		Listen string `mapstructure:"listen"`
+		Listen      string `mapstructure:"listen"`
+		Certificate string `mapstructure:"certificate"`
+		Key         string `mapstructure:"key"`
+		ClientCA    string `mapstructure:"client_ca"`
 	} `mapstructure:"api"`
 	Auth struct {
-		Tokens string `mapstructure:"tokens"`
+		Tokens       string `mapstructure:"tokens"`
+		Roles        string `mapstructure:"roles"`
+		OIDCIssuer   string `mapstructure:"oidc_issuer"`
+		OIDCAudience string `mapstructure:"oidc_audience"`
+		OIDCName     string `mapstructure:"oidc_name"`
+		OIDCCA       string `mapstructure:"oidc_ca"`
 	} `mapstructure:"auth"`
 	Health struct {
 		Allow    []string `mapstructure:"allow"`

@@ -10,6 +10,7 @@ import (
 
 	"geodns/internal/node"
 	"geodns/internal/source"
+	"geodns/pkg/api"
 	"geodns/pkg/dnswire"
 	"geodns/pkg/health"
 	"geodns/pkg/server"
@@ -49,15 +50,7 @@ func (r *resolver) resolve(raw *fileConfig) node.Config {
 	}
 	r.check("geo::max_moved", raw.Geo.MaxMoved > 0 && raw.Geo.MaxMoved <= 1, "%g is no share above 0 and at most 1", raw.Geo.MaxMoved)
 	cfg.Geo.MaxMoved = raw.Geo.MaxMoved
-	if raw.API.Listen != none {
-		if at, ok := r.addrPort("api::listen", raw.API.Listen); ok {
-			r.check("api::listen", at.Addr().IsLoopback(), "%s is not a loopback address; the API speaks no TLS yet and stays on loopback", at)
-			cfg.API = at
-		}
-	}
-	if raw.Auth.Tokens != "" || r.given("auth::tokens") {
-		cfg.AuthTokens = r.path("auth::tokens", raw.Auth.Tokens)
-	}
+	r.api(raw, &cfg)
 	cfg.HealthAllow = r.prefixes("health::allow", raw.Health.Allow)
 	cfg.HealthCanaries = r.canaries("health::canaries", raw.Health.Canaries, &cfg)
 	cfg.Cookies = r.cookies(raw)
@@ -66,6 +59,48 @@ func (r *resolver) resolve(raw *fileConfig) node.Config {
 		cfg.ExplainAllow = r.prefixes("explain::allow", raw.Explain.Allow)
 	}
 	return cfg
+}
+
+// api reads where the API listens, and who may use it.
+func (r *resolver) api(raw *fileConfig, cfg *node.Config) {
+	cfg.APITLS = node.APITLS{
+		Certificate: r.file("api::certificate", raw.API.Certificate), Key: r.file("api::key", raw.API.Key), ClientCA: r.file("api::client_ca", raw.API.ClientCA),
+	}
+	cfg.AuthTokens = r.file("auth::tokens", raw.Auth.Tokens)
+	cfg.AuthRoles = r.file("auth::roles", raw.Auth.Roles)
+	cfg.OIDC = node.OIDC{
+		Issuer: raw.Auth.OIDCIssuer, Audience: raw.Auth.OIDCAudience, Name: raw.Auth.OIDCName, CA: r.file("auth::oidc_ca", raw.Auth.OIDCCA),
+	}
+	encrypted := cfg.APITLS.Certificate != ""
+	r.check("api::certificate", !encrypted || cfg.APITLS.Key != "", "a certificate is of use with its private key: set api.key")
+	r.check("api::key", encrypted || cfg.APITLS.Key == "", "a private key is of use with its certificate: set api.certificate")
+	r.check("api::client_ca", encrypted || cfg.APITLS.ClientCA == "", "client certificates come with TLS: set api.certificate and api.key")
+	if raw.Auth.OIDCIssuer != "" || r.given("auth::oidc_issuer") {
+		_, err := api.NewOIDC(api.OIDCConfig{Issuer: cfg.OIDC.Issuer, Audience: cfg.OIDC.Audience})
+		r.check("auth::oidc_issuer", err == nil, "%v", err)
+	} else {
+		for _, key := range []string{"auth::oidc_audience", "auth::oidc_name", "auth::oidc_ca"} {
+			r.check(key, !r.given(key), "without auth.oidc_issuer this means nothing")
+		}
+	}
+	r.check("auth::oidc_name", cfg.OIDC.Name != "", "a claim is wanted, such as sub or email")
+	if raw.API.Listen == none {
+		return
+	}
+	if at, ok := r.addrPort("api::listen", raw.API.Listen); ok {
+		err := api.CheckListen(at, encrypted, cfg.AuthTokens != "" || cfg.APITLS.ClientCA != "" || cfg.OIDC.Issuer != "")
+		r.check("api::listen", err == nil, "%v", err)
+		cfg.API = at
+	}
+}
+
+// file reads the path of a file that need not be given; "" if it is not.
+func (r *resolver) file(key, name string) string {
+	if name == "" {
+		r.check(key, !r.given(key), "a path is wanted")
+		return ""
+	}
+	return r.path(key, name)
 }
 
 // cookies reads how DNS cookies are made.

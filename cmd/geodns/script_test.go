@@ -60,14 +60,15 @@ func TestScripts(t *testing.T) {
 			return true, listener.Close()
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"append": appendLine,
-			"exits":  exits,
-			"expand": expand,
-			"forge":  forge,
-			"hangup": hangup,
-			"mode":   mode,
-			"poll":   poll,
-			"setenv": setenv,
+			"append":       appendLine,
+			"certificates": certificates,
+			"exits":        exits,
+			"expand":       expand,
+			"forge":        forge,
+			"hangup":       hangup,
+			"mode":         mode,
+			"poll":         poll,
+			"setenv":       setenv,
 		},
 	})
 }

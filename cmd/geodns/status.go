@@ -105,8 +105,10 @@ func (d *statusDocument) head(now time.Time, full bool) table {
 	if full || s.Cookies.Refused != "" {
 		t.add("cookies", flag(cookiesLine(&s.Cookies), s.Cookies.Refused != ""))
 	}
-	if full || s.Auth.Refused != "" {
-		t.add("tokens", flag(tokensLine(&s.Auth), s.Auth.Refused != ""))
+	for _, l := range authLines(&s.Auth) {
+		if full || l.wrong {
+			t.add(l.what, flag(l.text, l.wrong))
+		}
 	}
 	return t
 }
@@ -261,19 +263,49 @@ func cookiesLine(c *api.Cookies) string {
 	return line
 }
 
-// tokensLine says who may use the API.
-func tokensLine(a *api.Auth) string {
-	if a.File == "" {
-		return "none; whoever reaches the API's address may use it"
+// authLine is what there is to say of one kind of credentials.
+type authLine struct {
+	what, text string
+	wrong      bool
+}
+
+// authLines say who may use the API.
+func authLines(a *api.Auth) []authLine {
+	if a.Open {
+		return []authLine{{"tokens", "none; whoever reaches the API's address may use it", false}}
 	}
-	line := fmt.Sprintf("%d of %s", a.Tokens, a.File)
-	if a.Expired > 0 {
-		line += fmt.Sprintf(", %d expired", a.Expired)
+	var lines []authLine
+	add := func(what, text, refused string) {
+		if refused != "" {
+			text += "; THE FILE IS REFUSED: " + refused
+		}
+		lines = append(lines, authLine{what, text, refused != ""})
 	}
-	if a.Refused != "" {
-		line += "; THE FILE IS REFUSED: " + a.Refused
+	if a.File != "" {
+		text := fmt.Sprintf("%d of %s", a.Tokens, a.File)
+		if a.Expired > 0 {
+			text += fmt.Sprintf(", %d expired", a.Expired)
+		}
+		add("tokens", text, a.Refused)
 	}
-	return line
+	if r := a.Roles; r != nil {
+		add("roles", fmt.Sprintf("%d of %s, for %s and %s", r.Roles, r.File, count(r.Certificates, "certificate"), count(r.Claims, "claim")), r.Refused)
+	}
+	if t := a.TLS; t != nil {
+		text := fmt.Sprintf("%s until %s", t.Certificate, stamp(t.Ends))
+		if t.ClientCA != "" {
+			text += fmt.Sprintf(", clients by %s until %s", t.ClientCA, stamp(t.CAEnds))
+		}
+		add("tls", text, t.Refused)
+	}
+	if o := a.OIDC; o != nil {
+		text := fmt.Sprintf("%s for %s, %s fetched at %s", o.Issuer, o.Audience, count(o.Keys, "key"), stamp(o.Fetched))
+		if o.Error != "" {
+			text += "; THE ISSUER DOES NOT ANSWER: " + o.Error
+		}
+		lines = append(lines, authLine{"oidc", text, o.Error != ""})
+	}
+	return lines
 }
 
 // policies counts policies; their plural is not count's.

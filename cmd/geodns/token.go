@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -25,10 +26,15 @@ func newToken() *cobra.Command {
 		Use:   "create NAME",
 		Short: "Make a token, and print it: this once",
 		Long: `Make a token and add its hash to the file. The token alone goes to standard output, this once: it is kept nowhere. The server
-reads the file again by itself.`,
+reads the file again by itself.
+
+A scope is a permission, with patterns that an object has to match: "*:read", "leases:write pool=web*", "votes:write pop=fra".
+A role is a name for scopes in the file that auth.roles names. What is not permitted is refused.`,
 		Args: arguments(1, 1, "a name"),
 		RunE: func(cmd *cobra.Command, args []string) error { return createToken(cmd, args[0]) },
 	}
+	create.Flags().StringArray("scope", nil, `what it may do, such as "leases:write pool=web*"; again for more`)
+	create.Flags().StringArray("role", nil, "a role that it has; again for more")
 	create.Flags().Duration("expires", 0, "how long it is valid, such as 720h (for ever)")
 	list := &cobra.Command{
 		Use:   "list",
@@ -111,13 +117,17 @@ func createToken(cmd *cobra.Command, name string) error {
 	if cmd.Flags().Changed("expires") && life < time.Second {
 		return usagef("--expires: %s is no time to use a token; without the flag it does not expire", life)
 	}
+	token := api.Token{Name: name, Created: time.Now().UTC().Truncate(time.Second)}
+	if err = addRights(cmd, &token); err != nil {
+		return err
+	}
 	file, err := tokensFile(cmd)
 	if err != nil {
 		return err
 	}
 	var secret api.TokenSecret
 	_, _ = rand.Read(secret[:]) // it never fails: the runtime ends the process first
-	token := api.Token{Name: name, Hash: api.HashToken(secret.Text()), Created: time.Now().UTC().Truncate(time.Second)}
+	token.Hash = api.HashToken(secret.Text())
 	if life > 0 {
 		token.Expires = token.Created.Add(life).Truncate(time.Second)
 	}
@@ -126,8 +136,56 @@ func createToken(cmd *cobra.Command, name string) error {
 		return err
 	}
 	fmt.Fprintln(cmd.OutOrStdout(), secret.Text())
-	fmt.Fprintf(cmd.ErrOrStderr(), "token %s, which %s, is in %s by its hash. It is shown this once: keep it where GEODNS_TOKEN is set from.\n", name, expiry(&token), file)
+	fmt.Fprintf(cmd.ErrOrStderr(), "token %s, which %s, is in %s by its hash. It may: %s. It is shown this once: keep it where GEODNS_TOKEN is set from.\n",
+		name, expiry(&token), file, rights(&token))
 	return nil
+}
+
+// addRights reads what a new token may do. One that may do nothing is a mistake.
+func addRights(cmd *cobra.Command, token *api.Token) error {
+	scopes, err := cmd.Flags().GetStringArray("scope")
+	if err != nil {
+		return err
+	}
+	roles, err := cmd.Flags().GetStringArray("role")
+	if err != nil {
+		return err
+	}
+	if len(scopes)+len(roles) == 0 {
+		return usagef(`--scope or --role is wanted: what may the token do? Such as --scope "*:read"`)
+	}
+	if len(scopes) > api.GrantsMax || len(roles) > api.GrantsMax {
+		return usagef("a token has at most %d scopes and as many roles", api.GrantsMax)
+	}
+	for _, text := range scopes {
+		g, err := api.ParseGrant(text)
+		if err != nil {
+			return usagef("--scope: %w", err)
+		}
+		token.Scopes = append(token.Scopes, g)
+	}
+	for _, role := range roles {
+		if err := api.CheckRoleName(role); err != nil {
+			return usagef("--role: %q: %w", role, err)
+		}
+		token.Roles = append(token.Roles, role)
+	}
+	return nil
+}
+
+// rights gives in a line what a token may do.
+func rights(t *api.Token) string {
+	var all []string
+	for _, g := range t.Scopes {
+		all = append(all, g.String())
+	}
+	for _, role := range t.Roles {
+		all = append(all, "role "+role)
+	}
+	if len(all) == 0 {
+		return "nothing"
+	}
+	return strings.Join(all, "; ")
 }
 
 // withToken gives the text of a file with a token more.
@@ -175,6 +233,10 @@ type tokenDocument struct {
 	Expires time.Time `json:"expires,omitzero"`
 	Expired bool      `json:"expired"`
 	Hash    string    `json:"sha256"`
+	Scopes  []string  `json:"scopes"`
+	Roles   []string  `json:"roles"`
+
+	rights string
 }
 
 // listTokens prints what is known of each token.
@@ -191,19 +253,26 @@ func listTokens(cmd *cobra.Command) error {
 	documents := make([]tokenDocument, 0, len(tokens))
 	for i := range tokens {
 		t := &tokens[i]
-		documents = append(documents, tokenDocument{t.Name, t.Created, t.Expires, t.Expired(now), fmt.Sprintf("%x", t.Hash)})
+		d := tokenDocument{
+			Name: t.Name, Created: t.Created, Expires: t.Expires, Expired: t.Expired(now), Hash: fmt.Sprintf("%x", t.Hash),
+			Scopes: []string{}, Roles: append([]string{}, t.Roles...), rights: rights(t),
+		}
+		for _, g := range t.Scopes {
+			d.Scopes = append(d.Scopes, g.String())
+		}
+		documents = append(documents, d)
 	}
 	if wantsDocument(cmd) {
 		return writeDocument(cmd, map[string]any{"tokens": documents})
 	}
 	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tCREATED\tEXPIRES\tSHA256")
+	fmt.Fprintln(table, "NAME\tCREATED\tEXPIRES\tSHA256\tMAY")
 	for _, d := range documents {
 		expires := stamp(d.Expires)
 		if d.Expired {
 			expires += " (expired)"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%.16s\n", d.Name, stamp(d.Created), expires, d.Hash)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%.16s\t%s\n", d.Name, stamp(d.Created), expires, d.Hash, d.rights)
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("writing the tokens: %w", err)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"geodns/internal/source"
@@ -40,11 +41,9 @@ func newAccess(cfg *Config, log *slog.Logger, findings *source.Findings) (*acces
 	a, usable := &access{cfg: cfg}, true
 	if cfg.AuthTokens != "" {
 		a.tokens = &reread[[]api.Token]{
-			what: "tokens", paths: []string{cfg.AuthTokens}, read: cfg.readTokens, log: log,
-			changed: func(before, after []api.Token) {
-				if !sameTokens(before, after) {
-					log.Info("tokens changed", "file", cfg.AuthTokens, "tokens", len(after))
-				}
+			what: "tokens", paths: []string{cfg.AuthTokens}, read: cfg.readTokens, same: sameTokens, log: log,
+			changed: func(_, after []api.Token) {
+				log.Info("tokens changed", "file", cfg.AuthTokens, "tokens", len(after))
 			},
 		}
 		usable = a.tokens.first(findings)
@@ -52,15 +51,17 @@ func newAccess(cfg *Config, log *slog.Logger, findings *source.Findings) (*acces
 	if cfg.AuthRoles != "" {
 		a.roles = &reread[*api.Roles]{
 			what: "roles", paths: []string{cfg.AuthRoles}, read: cfg.readRoles, log: log,
-			changed: func(_, after *api.Roles) { log.Info("roles read", "file", cfg.AuthRoles, "roles", after.Count()) },
+			same:    func(a, b *api.Roles) bool { return reflect.DeepEqual(a, b) },
+			changed: func(_, after *api.Roles) { log.Info("roles changed", "file", cfg.AuthRoles, "roles", after.Count()) },
 		}
 		usable = a.roles.first(findings) && usable
 	}
 	if cfg.APITLS.Certificate != "" {
 		a.tls = &reread[*api.Serving]{
 			what: "the API's certificates", paths: []string{cfg.APITLS.Certificate, cfg.APITLS.Key, cfg.APITLS.ClientCA}, read: cfg.readServing, log: log,
+			same: (*api.Serving).Same,
 			changed: func(_, after *api.Serving) {
-				log.Info("the API's certificates read", "file", cfg.APITLS.Certificate, "ends", after.Ends)
+				log.Info("the API's certificates changed", "file", cfg.APITLS.Certificate, "ends", after.Ends)
 			},
 		}
 		usable = a.tls.first(findings) && usable

@@ -23,7 +23,8 @@ type reread[T any] struct {
 	what  string   // what they are, for the log
 	paths []string // "" for one that is not configured
 	read  func(*source.Findings) (T, bool)
-	// changed is told of each change, with the mutex held: it must not use the value.
+	same  func(a, b T) bool
+	// changed is told of each change, with the mutex held: it must not ask for the value.
 	changed func(before, after T)
 	log     *slog.Logger
 
@@ -105,8 +106,13 @@ func (s *reread[T]) now() (value T, refused string) {
 	was := s.refused
 	s.refused = ""
 	if ok {
-		s.changed(s.value, value)
-		s.value = value
+		if was != "" {
+			s.log.Info("the file of " + s.what + " is as it should be again")
+		}
+		if !s.same(s.value, value) { // what is the same is kept: sessions of TLS go on with it
+			s.changed(s.value, value)
+			s.value = value
+		}
 		s.use()
 		return s.value, ""
 	}

@@ -2,8 +2,11 @@ package api
 
 import (
 	"context"
+	"crypto/subtle"
 	"net/netip"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // WrongAddrsMax bounds the addresses that a door remembers.
@@ -53,3 +56,24 @@ func (e *Events) Stream(ctx context.Context, last string, send func([]byte) erro
 	defer e.leave(s)
 	return true, e.stream(ctx, s, send)
 }
+
+// Matches says whether a name is like a pattern.
+func Matches(glob, name string) bool { return matches(glob, name) }
+
+// MakeClaims makes what a token may say.
+func MakeClaims(name string, all map[string]any) *Claims { return &Claims{name, all} }
+
+// CompareTokens finds a token and counts the comparisons.
+func CompareTokens(tokens []Token, text string, now time.Time) (found *Token, compared int) {
+	found = findToken(tokens, text, now, func(a, b []byte) int {
+		compared++
+		return subtle.ConstantTimeCompare(a, b)
+	})
+	return found, compared
+}
+
+// ParseKeys reads an issuer's keys.
+func ParseKeys(body []byte) ([]jose.JSONWebKey, error) { return parseKeys(body) }
+
+// Refetch fetches the issuer's keys, as Run does when it is time.
+func (o *OIDC) Refetch(ctx context.Context) { o.fetch(ctx) }

@@ -1,11 +1,13 @@
 package api
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -19,7 +21,12 @@ type Serving struct {
 	CAs *x509.CertPool
 	// Ends is when the server's certificate ends, CAEnds when the first of CAs does.
 	Ends, CAEnds time.Time
+
+	sum [sha256.Size]byte // of the files
 }
+
+// Same says whether two are of the same files.
+func (s *Serving) Same(o *Serving) bool { return s.sum == o.sum }
 
 // ParseServing reads the server's certificate with the chain above it, its key, and, unless nil, the CAs of client certificates.
 // All are PEM. No error quotes the key.
@@ -28,7 +35,8 @@ func ParseServing(certificate, key, cas []byte) (*Serving, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the server's certificate and key: %w", err)
 	}
-	s := &Serving{Ends: pair.Leaf.NotAfter.UTC(), TLS: &tls.Config{
+	sums := [3][sha256.Size]byte{sha256.Sum256(certificate), sha256.Sum256(key), sha256.Sum256(cas)}
+	s := &Serving{Ends: pair.Leaf.NotAfter.UTC(), sum: sha256.Sum256(slices.Concat(sums[0][:], sums[1][:], sums[2][:])), TLS: &tls.Config{
 		Certificates: []tls.Certificate{pair},
 		// Everything that asks this API speaks 1.3: our commands, browsers, scrapers. It leaves no choice of ciphers to get wrong, and a
 		// client's certificate, which has a person's name, is encrypted on the way.

@@ -49,6 +49,26 @@ func TestFindToken(t *testing.T) {
 	}
 }
 
+// TestFindTokenAll covers that all tokens are compared, wherever the one is that is meant.
+func TestFindTokenAll(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	var all []api.Token
+	var texts []string
+	for i := range 20 {
+		text, kept := token(i, fmt.Sprintf("t%d", i), time.Time{})
+		all, texts = append(all, kept), append(texts, text)
+	}
+	for i, text := range append(texts, "", "gdt_") {
+		found, compared := api.CompareTokens(all, text, now)
+		if compared != len(all) {
+			t.Errorf("%d: %d comparisons", i, compared)
+		}
+		if i < len(all) && found != &all[i] || i >= len(all) && found != nil {
+			t.Errorf("%d: found %v", i, found)
+		}
+	}
+}
+
 // TestParseTokens covers each finding, with its place, and that none quotes what may be secret.
 func TestParseTokens(t *testing.T) {
 	text, kept := token(1, "one", time.Time{})
@@ -64,6 +84,12 @@ func TestParseTokens(t *testing.T) {
 		{"long name", strings.Repeat("a", 64) + " " + hash, `f:1:1: error: a token's name is 1 to 63`},
 		{"a token itself", "\n " + text, `f:2:2: error: this looks like a token itself`},
 		{"a token itself behind", "one " + text, `f:1:5: error: a field such as expires=never`},
+		{"rights", "one expires=never created=2026-01-01T00:00:00Z " + hash + " scope=*:read role=a scope=leases:write,pool=web* role=b", ""},
+		{"no rights", "one expires=never created=2026-01-01T00:00:00Z " + hash, ""},
+		{"bad scope", "one scope=leases", `f:1:11: error: a grant begins with what it permits`},
+		{"a token for a scope", "one scope=" + text, `f:1:11: error: this looks like a token itself`},
+		{"bad role", "one role=" + text, `f:1:10: error: a role's name is 1 to 63`},
+		{"name of our own", "local " + hash, `f:1:1: error: "local" is what the server itself is called`},
 		{"missing", "one", `f:1:1: error: token "one" has no sha256`},
 		{"unknown", strings.TrimSpace(kept.Line()) + " shade=red", `error: unknown field "shade"; there are sha256, created, expires, scope, role`},
 		{"twice", strings.TrimSpace(kept.Line()) + " expires=never", `error: "expires" stands twice`},
