@@ -10,6 +10,7 @@ import (
 	"geodns/internal/source"
 	"geodns/pkg/api"
 	"geodns/pkg/dnswire"
+	"geodns/pkg/health"
 	"geodns/pkg/policy"
 	"geodns/pkg/server"
 )
@@ -165,3 +166,6 @@ func (s *tokenStore) Accept(token string) bool { return s.accept(token) }
 
 // Document tells of the tokens.
 func (s *tokenStore) Document() api.Auth { return s.document() }
+
+// HealthNotes are what explain notes of a checked target.
+func HealthNotes(s *health.Status) []string { return healthNotes(s) }
