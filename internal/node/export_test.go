@@ -11,6 +11,7 @@ import (
 	"geodns/internal/source"
 	"geodns/pkg/api"
 	"geodns/pkg/dnswire"
+	"geodns/pkg/health"
 	"geodns/pkg/policy"
 	"geodns/pkg/server"
 )
@@ -171,3 +172,6 @@ func (a *access) Certificate(chain []*x509.Certificate) (*api.Principal, bool) {
 
 // Document tells of the credentials.
 func (a *access) Document() api.Auth { return a.document() }
+
+// HealthNotes are what explain notes of a checked target.
+func HealthNotes(s *health.Status) []string { return healthNotes(s) }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -602,11 +603,18 @@ func TestLeftOut(t *testing.T) {
 				t.Errorf("%s has verdict %+v", id, v)
 			}
 		}
+		if one, known := c.Status(c.Snapshot()[0].Target); !known || !reflect.DeepEqual(one, c.Snapshot()[0]) { // the clock of the test stands
+			t.Errorf("status %+v, %t", one, known)
+		}
 		if got := c.Snapshot(); len(got) != 2 || got[0].Addresses[0].Address != "lb.example.net" {
 			t.Errorf("snapshot %+v", got)
 		}
+		gone := c.Snapshot()[0].Target
 		c.Update(nil)
 		sleep(time.Minute)
+		if _, known := c.Status(gone); known {
+			t.Error("a removed target has a status")
+		}
 		if got := c.Snapshot(); len(got) != 0 {
 			t.Errorf("snapshot %+v", got)
 		}

@@ -76,7 +76,7 @@ func comparePrefixes(a, b netip.Prefix) int {
 }
 
 // compile compiles what must compile.
-func compile(t *testing.T, doc *policy.Document, networks *geo.Networks) *policy.Compiled {
+func compile(t testing.TB, doc *policy.Document, networks *geo.Networks) *policy.Compiled {
 	t.Helper()
 	c, found := policy.Compile(doc, policy.Input{Networks: networks})
 	if c == nil {

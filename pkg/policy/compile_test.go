@@ -66,7 +66,7 @@ func flatZone(t *testing.T) *zone.Set {
 }
 
 // zones loads zone files by origin.
-func zones(t *testing.T, texts map[string]string) *zone.Set {
+func zones(t testing.TB, texts map[string]string) *zone.Set {
 	t.Helper()
 	dir := t.TempDir()
 	for origin, text := range texts {
@@ -145,7 +145,7 @@ func describe(s *scene, text string) string {
 }
 
 // states makes the States of verdicts, a target's twins included.
-func states(t *testing.T, c *policy.Compiled, verdicts map[string]steering.Verdict) *steering.States {
+func states(t testing.TB, c *policy.Compiled, verdicts map[string]steering.Verdict) *steering.States {
 	t.Helper()
 	var vs []steering.Verdict
 	for _, target := range c.Targets {

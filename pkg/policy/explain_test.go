@@ -13,7 +13,7 @@ import (
 )
 
 // TestExplainIsDecide: what Explain says is answered is what Decide answers, for random worlds and questions. On the way
-// Explain holds the plan that it names reasons for against the table's.
+// Explain holds the plan that it names reasons for against the table's. Each change that it says to flip the answer is made, and does.
 func TestExplainIsDecide(t *testing.T) {
 	r, set, refused := seeded(t), flatZone(t), 0
 	n := 3_000
@@ -24,25 +24,35 @@ func TestExplainIsDecide(t *testing.T) {
 	for _, s := range set.Steers() {
 		steers[s.Policy] = s.TTL
 	}
+	seen := map[string]int{}
 	for done := 0; done < n; {
 		w := randomWorld(t, r, set, &refused)
 		if len(w.twin.doc.Policies) == 0 {
 			continue
 		}
 		for range 4 {
-			s := states(t, w.compiled, w.verdicts(w.twin.doc))
+			verdicts := w.verdicts(w.twin.doc)
+			s := states(t, w.compiled, verdicts)
 			scene := policy.Scene{Zones: set, Compiled: w.compiled, States: s}
 			for range 10 {
 				p := one(r, w.twin.doc.Policies...)
-				w.explain(t, scene, p, steers[p.Name])
+				w.explain(t, scene, p, steers[p.Name], verdicts, seen)
 				done++
 			}
+		}
+	}
+	t.Logf("%v", seen)
+	for _, what := range []string{
+		"goes down", "is drained", "comes up", "is undrained", "takes all", "doubt of", "pool has", "runner-up none", "runner-up some",
+	} {
+		if seen[what] == 0 {
+			t.Errorf("%q was never claimed", what)
 		}
 	}
 }
 
 // explain asks one random question of a policy both ways.
-func (w *world) explain(t *testing.T, scene policy.Scene, p *policy.Policy, ttl uint32) {
+func (w *world) explain(t *testing.T, scene policy.Scene, p *policy.Policy, ttl uint32, verdicts map[string]steering.Verdict, seen map[string]int) {
 	t.Helper()
 	name := one(w.r, "A", "AAAA", "")
 	typ := map[string]steering.Type{"A": steering.A, "": steering.A, "AAAA": steering.AAAA}[name]
@@ -73,6 +83,7 @@ func (w *world) explain(t *testing.T, scene policy.Scene, p *policy.Policy, ttl 
 		t.Fatalf("%+v: rule %s at %s, the twin says %s at %s\n%s", q, e.Rule, e.RuleAt, rule.Name, rule.Place, describe(w.scene, w.text))
 	}
 	w.reasons(t, e, p, client, &tr)
+	w.flips(t, e, &q, verdicts, seen)
 }
 
 // reasons checks that every tier and every target has a reason, and that those chosen are the answer.

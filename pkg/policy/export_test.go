@@ -1,6 +1,10 @@
 package policy
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"geodns/pkg/steering"
+)
 
 // Covers is what the check for hidden rules goes by.
 func (r *Rule) Covers(later *Rule) bool { return newConditions(r).covers(later) }
@@ -23,4 +27,13 @@ func (p *Policy) reach(i int, m *Map) *reach {
 		conds = append(conds, newConditions(r))
 	}
 	return newReach(conds[i], conds[:i], m)
+}
+
+// Draws gives the targets that a question can be answered with over all draws, and the TTLs; no TTL is SERVFAIL.
+func Draws(c *Compiled, s *steering.States, q *steering.Query) (targets []string, ttls []uint32, err error) {
+	all, err := c.draws(s, q)
+	for _, id := range all.targets {
+		targets = append(targets, c.Targets[id].ID)
+	}
+	return targets, all.ttls, err
 }

@@ -21,7 +21,7 @@ const (
 )
 
 // write makes a file and its folders.
-func write(t *testing.T, text string, path ...string) {
+func write(t testing.TB, text string, path ...string) {
 	t.Helper()
 	name := filepath.Join(path...)
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // load reads one file that must be right.
-func load(t *testing.T, text string) *policy.Document {
+func load(t testing.TB, text string) *policy.Document {
 	t.Helper()
 	var found source.Findings
 	doc := policy.Join([]*policy.File{policy.Parse("a.yaml", []byte(text), &found)}, &found)
