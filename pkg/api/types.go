@@ -17,7 +17,7 @@ type Status struct {
 	Checker  Checker    `json:"checker"            doc:"What probes the targets"`
 	Cookies  Cookies    `json:"cookies"            doc:"DNS cookies (RFC 7873)"`
 	Auth     Auth       `json:"auth"               doc:"Tokens of this API"`
-	Regions  []Region   `json:"regions"            doc:"Regions of the policies served, in file order, with the states that answers are made from"`
+	Regions  []Region   `json:"regions"            doc:"Regions of the policies served, by name, with the states that answers are made from"`
 	Inputs   []Input    `json:"inputs"             doc:"What this node was made of: files and folders, with commit and age"`
 }
 
