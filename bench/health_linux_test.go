@@ -214,8 +214,15 @@ func cpu(b *testing.B) time.Duration {
 // backEndsVariable makes this program serve the back ends, and says which.
 const backEndsVariable = "GEODNS_BENCH_BACK_ENDS"
 
-// TestMain runs the benchmarks, or serves their back ends.
+// TestMain runs the benchmarks, serves their back ends, or listens to events.
 func TestMain(m *testing.M) {
+	if at := os.Getenv(listenersVariable); at != "" {
+		if err := listenAll(at); err != nil {
+			fmt.Fprintln(os.Stderr, "listeners:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if what := os.Getenv(backEndsVariable); what != "" {
 		if err := serveBackEnds(what); err != nil {
 			fmt.Fprintln(os.Stderr, "back ends:", err)

@@ -263,7 +263,10 @@ func (n *Node) Run(ctx context.Context) error {
 		run  func(context.Context) error
 	}
 	parts := []part{
-		{"dns", n.server.Run}, {"health", n.health.Run}, {"publish", n.publish}, {"load", n.loadLoop},
+		{"dns", n.server.Run},
+		{"health", n.health.Run},
+		{"publish", n.publish},
+		{"load", n.loadLoop},
 		{"regions", n.sampleRegions},
 	}
 	if n.api != nil {

@@ -40,15 +40,26 @@ func newRegionTable() *regionTable {
 	return &regionTable{slots: map[string]uint8{}, samples: make([]regionCounts, 1, shareSamples)}
 }
 
-// slotsOf gives the targets of a load their slots, by TargetID; regions that were never seen get the next free one.
-func (t *regionTable) slotsOf(l *loaded) []uint8 {
+// assign gives regions that were never seen the next free slots.
+func (t *regionTable) assign(names []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, r := range l.compiled.Document.Regions {
-		if _, known := t.slots[r.Name]; !known && len(t.slots) < server.RegionsCounted-1 {
-			t.slots[r.Name] = uint8(len(t.slots) + 1)
+	for _, name := range names {
+		if _, known := t.slots[name]; !known && len(t.slots) < server.RegionsCounted-1 {
+			t.slots[name] = uint8(len(t.slots) + 1)
 		}
 	}
+}
+
+// slotsOf gives the targets of a load their slots, by TargetID.
+func (t *regionTable) slotsOf(l *loaded) []uint8 {
+	names := make([]string, len(l.compiled.Document.Regions))
+	for i, r := range l.compiled.Document.Regions {
+		names[i] = r.Name
+	}
+	t.assign(names)
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	out := make([]uint8, len(l.compiled.Targets))
 	for i := range l.compiled.Targets {
 		out[i] = t.slots[l.compiled.Targets[i].Region.Name]
@@ -131,7 +142,7 @@ func (n *Node) regionDocuments() []api.RegionStatus {
 	return out
 }
 
-// regionsOf counts the targets of each region by their states, in the order of the regions.
+// regionsOf counts the targets of each region by their states.
 func regionsOf(l *loaded, states *steering.States) []api.RegionStatus {
 	out := make([]api.RegionStatus, len(l.compiled.Document.Regions))
 	for i, r := range l.compiled.Document.Regions {

@@ -1,0 +1,300 @@
+package bench_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"geodns/pkg/api"
+	"geodns/pkg/health"
+	"geodns/pkg/policy"
+	"geodns/pkg/server"
+)
+
+const (
+	// listeners is how many listen to events at once, of whom one in tenth never reads.
+	listeners, tenth = 1000, 10
+	// eventsEvery is the time between two events.
+	eventsEvery = 100 * time.Millisecond
+	// listenersVariable makes this program listen to events, and says at what address.
+	listenersVariable = "GEODNS_BENCH_LISTENERS"
+)
+
+// BenchmarkEvents answers queries with and without a thousand listeners to events, ten of which come in a second: in turn, so that
+// both meet the same machine, and what is reported is ratios of medians, with listeners to without. The listeners are
+// another process, of the least priority, as they would be elsewhere; but their kernel is ours.
+func BenchmarkEvents(b *testing.B) {
+	pairs, phase := 3, 300*time.Millisecond
+	if os.Getenv("GEODNS_PROVE") != "" {
+		pairs, phase = 21, 2*time.Second
+	}
+	at, queries := startServer(b), questions(b, "g", true)
+	events := api.NewEvents()
+	all := startListeners(b, startEvents(b, events))
+	stop := publishEvents(b, events)
+	defer stop()
+	var with, without struct{ qps, p50, p99, cpu []float64 }
+	var each []float64
+	for i := range 2 * pairs {
+		m := &without
+		if i%4 == 1 || i%4 == 2 { // who comes first changes
+			m = &with
+			before := observe(b)
+			all.set(b, true)
+			if n, _ := events.Streams(); n != listeners {
+				b.Fatalf("%d listen", n)
+			}
+			watch(b, time.Second, nil)
+			runtime.GC()
+			each = append(each, (float64(observe(b).memory)-float64(before.memory))/listeners)
+		} else {
+			watch(b, time.Second, nil)
+			runtime.GC()
+		}
+		used, began := cpu(b), time.Now()
+		watch(b, phase, nil)
+		m.cpu = append(m.cpu, float64(cpu(b)-used)/float64(time.Since(began)))
+		m.qps = append(m.qps, throughput(b, at, queries, phase))
+		p50, p99 := latency(b, at, queries, phase)
+		m.p50, m.p99 = append(m.p50, p50), append(m.p99, p99)
+		if m == &with {
+			all.set(b, false)
+		}
+	}
+	b.ReportMetric(median(with.qps)/median(without.qps), "qps-ratio")
+	b.ReportMetric(median(with.p50)/median(without.p50), "p50-ratio")
+	b.ReportMetric(median(with.p99)/median(without.p99), "p99-ratio")
+	b.ReportMetric(median(without.p50), "p50-µs")
+	b.ReportMetric(median(without.p99), "p99-µs")
+	b.ReportMetric(100*(median(with.cpu)-median(without.cpu)), "cpu-%")
+	b.ReportMetric(median(each)/1e3, "kB/listener")
+	b.ReportMetric(0, "ns/op")
+}
+
+// median is the middle of some figures.
+func median(figures []float64) float64 {
+	sorted := slices.Sorted(slices.Values(figures))
+	return sorted[len(sorted)/2]
+}
+
+// startEvents serves an API that has events alone.
+func startEvents(b *testing.B, events *api.Events) netip.AddrPort {
+	b.Helper()
+	s, err := api.New(api.Config{
+		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Log: slog.New(slog.DiscardHandler),
+		Status: func() api.Status { return api.Status{} }, Targets: func() []api.Target { return nil }, Ready: func() error { return nil },
+		Explain: func(context.Context, policy.Question) (*policy.Explanation, error) { return nil, io.EOF },
+		Reload:  func(context.Context) (api.Load, error) { return api.Load{}, nil },
+		Health: api.Health{
+			Events: events, Checks: func() []api.Check { return nil },
+			Vote:    func(context.Context, string, health.Vote) (bool, error) { return false, nil },
+			History: func(string) ([]api.Probe, bool) { return nil, false },
+			Tune:    func(string, health.Thresholds) (api.Tune, bool) { return api.Tune{}, false },
+		},
+		Metrics: api.Metrics{
+			Server: func() server.Stats { return server.Stats{} }, Health: func() health.Stats { return health.Stats{} },
+			Loads: func() api.LoadCounts { return api.LoadCounts{} }, Regions: func() map[string]uint64 { return nil },
+		},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	b.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+	})
+	return s.Addr()
+}
+
+// publishEvents publishes verdicts until the func is called.
+func publishEvents(b *testing.B, events *api.Events) func() {
+	b.Helper()
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(eventsEvery)
+		defer ticker.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+			}
+			id := fmt.Sprintf("v-0123abcd-%d", i)
+			if err := events.Publish(api.EventVerdict, id, api.VerdictEvent{
+				ID: id, At: time.Now(), Target: "web/fra1", From: "up", To: "down", Reason: "fall", Detail: "192.0.2.10: connection refused", Onset: time.Now(),
+			}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	}()
+	return func() { close(stop); <-ended }
+}
+
+// throughput is the answers in a second with a window of questions under way, over some time.
+func throughput(b *testing.B, at netip.AddrPort, queries [][]byte, d time.Duration) float64 {
+	b.Helper()
+	conn, buf := dial(b, at), make([]byte, 1500)
+	defer conn.Close()
+	answered, sent, began := 0, 0, time.Now()
+	for time.Since(began) < d {
+		for ; sent-answered < window; sent++ {
+			if _, err := conn.Write(queries[sent%len(queries)]); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if _, err := conn.Read(buf); err != nil {
+			b.Fatal(err)
+		}
+		answered++
+	}
+	return float64(answered) / time.Since(began).Seconds()
+}
+
+// latency is the median and the 99th percentile of the time to an answer, in µs, with one question under way at a time, over some time.
+func latency(b *testing.B, at netip.AddrPort, queries [][]byte, d time.Duration) (p50, p99 float64) {
+	b.Helper()
+	conn, buf := dial(b, at), make([]byte, 1500)
+	defer conn.Close()
+	var took []time.Duration
+	for began := time.Now(); time.Since(began) < d; {
+		sent := time.Now()
+		if _, err := conn.Write(queries[len(took)%len(queries)]); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := conn.Read(buf); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(sent))
+	}
+	slices.Sort(took)
+	at99 := took[len(took)*99/100]
+	return float64(took[len(took)/2].Nanoseconds()) / 1e3, float64(at99.Nanoseconds()) / 1e3
+}
+
+// dial reaches a server over UDP.
+func dial(b *testing.B, at netip.AddrPort) *net.UDPConn {
+	b.Helper()
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(at))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err = conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		b.Fatal(err)
+	}
+	return conn
+}
+
+// listening is the process of the listeners.
+type listening struct {
+	stdin  io.WriteCloser
+	stdout *bufio.Reader
+}
+
+// startListeners starts it; nobody listens yet.
+func startListeners(b *testing.B, at netip.AddrPort) *listening {
+	b.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.CommandContext(b.Context(), program) //nolint:gosec // ourselves
+	cmd.Env = append(os.Environ(), listenersVariable+"="+at.String())
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe() // it ends when this does
+	if err != nil {
+		b.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err = cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = stdin.Close()
+		_ = cmd.Wait()
+	})
+	return &listening{stdin, bufio.NewReader(stdout)}
+}
+
+// set makes all of them listen, or leave, and waits until they do.
+func (l *listening) set(b *testing.B, on bool) {
+	b.Helper()
+	if _, err := fmt.Fprintln(l.stdin, on); err != nil {
+		b.Fatal(err)
+	}
+	if line, err := l.stdout.ReadString('\n'); err != nil || strings.TrimSpace(line) != fmt.Sprint(on) {
+		b.Fatalf("listeners: %q, %v", line, err)
+	}
+}
+
+// listenAll listens and leaves as stdin says, until it ends.
+func listenAll(at string) error {
+	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19); err != nil {
+		return err
+	}
+	var conns []net.Conn
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		for _, c := range conns {
+			_ = c.Close()
+		}
+		conns = nil
+		for i := range listeners {
+			if lines.Text() != "true" {
+				break
+			}
+			c, err := listenOne(at, i%tenth != 0)
+			if err != nil {
+				return err
+			}
+			conns = append(conns, c)
+		}
+		if _, err := fmt.Fprintln(os.Stdout, lines.Text()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listenOne is a listener, which reads until its connection is closed, or never reads on.
+func listenOne(at string, reads bool) (net.Conn, error) {
+	c, err := net.Dial("tcp", at)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = fmt.Fprintf(c, "GET /v1/events HTTP/1.1\r\nHost: %s\r\n\r\n", at); err != nil {
+		return nil, err
+	}
+	answer := make([]byte, 4096)
+	n, err := c.Read(answer)
+	if err != nil {
+		return nil, err
+	}
+	if !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 200 ") {
+		return nil, fmt.Errorf("answered %q", answer[:n])
+	}
+	if reads {
+		go func() { _, _ = io.Copy(io.Discard, c) }()
+	}
+	return c, nil
+}
