@@ -58,9 +58,9 @@ type CorruptError struct {
 	Path string
 	// Reason says what does not hold.
 	Reason string
-	// Aside is where the file was moved; empty where it could not be moved.
+	// Aside is where the file was moved; empty where it was not.
 	Aside string
-	// Err is why it could not be moved; nil where it was.
+	// Err is why it could not be moved; nil where it was, or was not to be.
 	Err error
 }
 
@@ -68,6 +68,9 @@ type CorruptError struct {
 func (e *CorruptError) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("corrupt file %q: %s (not set aside: %v)", e.Path, e.Reason, e.Err)
+	}
+	if e.Aside == "" {
+		return fmt.Sprintf("corrupt file %q: %s", e.Path, e.Reason)
 	}
 	return fmt.Sprintf("corrupt file %q: %s (set aside as %q)", e.Path, e.Reason, e.Aside)
 }
@@ -111,17 +114,34 @@ func Write(path string, payload []byte) error {
 // content does not hold: then the file has been renamed to path+".corrupt",
 // over an earlier one.
 func Read(path string) ([]byte, error) {
+	payload, reason, err := read(path)
+	if err == nil && reason != "" {
+		return nil, SetAside(path, reason)
+	}
+	return payload, err
+}
+
+// Peek is Read for whoever may not change the folder: a file whose content does
+// not hold stays where it is, and the [*CorruptError] has no Aside.
+func Peek(path string) ([]byte, error) {
+	payload, reason, err := read(path)
+	if err == nil && reason != "" {
+		return nil, &CorruptError{Path: path, Reason: reason}
+	}
+	return payload, err
+}
+
+// read returns the payload, or the reason why the content does not hold, or the
+// error of reading it.
+func read(path string) (payload []byte, reason string, err error) {
 	data, reason, err := readBounded(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading %q: %w", path, err)
+		return nil, "", fmt.Errorf("reading %q: %w", path, err)
 	}
 	if reason == "" {
-		var payload []byte
-		if payload, reason = decode(data); reason == "" {
-			return payload, nil
-		}
+		payload, reason = decode(data)
 	}
-	return nil, SetAside(path, reason)
+	return payload, reason, nil
 }
 
 // SetAside renames a file whose content its owner cannot use to

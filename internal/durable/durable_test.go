@@ -256,6 +256,31 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
+// TestPeek covers reading without a change: a whole file, one that does not
+// hold and stays where it is, and none.
+func TestPeek(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "state")
+	if _, err := durable.Peek(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: error %v, want fs.ErrNotExist", err)
+	}
+	if err := durable.Write(path, []byte("payload")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := durable.Peek(path); err != nil || string(got) != "payload" {
+		t.Errorf("read %q, %v", got, err)
+	}
+	if err := os.WriteFile(path, []byte("hello\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := durable.Peek(path)
+	if corrupt, ok := errors.AsType[*durable.CorruptError](err); !ok || corrupt.Aside != "" || !strings.HasSuffix(err.Error(), `its header is not "geodns-durable 1"`) {
+		t.Errorf("corrupt file: error %v", err)
+	}
+	wantNames(t, dir, "state")
+}
+
 // wantAside checks that a file with this content is refused and set aside as it is.
 func wantAside(t *testing.T, path string, data []byte) {
 	t.Helper()
