@@ -47,11 +47,17 @@ func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // command runs the command against the server and gives what it prints and its exit code.
 func (f *fakeServer) command(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
+	var out, errs strings.Builder
+	code = f.commandTo(t, &out, &errs, args...)
+	return out.String(), errs.String(), code
+}
+
+// commandTo is command with other outputs.
+func (f *fakeServer) commandTo(t *testing.T, stdout, stderr io.Writer, args ...string) (code int) {
+	t.Helper()
 	server := httptest.NewServer(f)
 	defer server.Close()
-	var out, errs strings.Builder
-	code = run(t.Context(), append(args, "--api", server.URL), &out, &errs)
-	return out.String(), errs.String(), code
+	return run(t.Context(), append(args, "--api", server.URL), stdout, stderr)
 }
 
 // at is a time of the tests, far enough ahead.

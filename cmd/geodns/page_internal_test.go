@@ -49,15 +49,22 @@ a line that is much lon…
 			if err := tt.page.write(sample()); err != nil {
 				t.Fatal(err)
 			}
-			// Blanks at a line's end are nobody's business.
-			lines := strings.Split(got.String(), "\n")
-			for i := range lines {
-				lines[i] = strings.TrimRight(lines[i], " ")
-			}
-			if diff := cmp.Diff(tt.want, strings.Join(lines, "\n")); diff != "" {
+			if diff := cmp.Diff(tt.want, got.String()); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestLasting covers how long things last.
+func TestLasting(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 1400 * time.Millisecond: "1s", 59*time.Minute + 5*time.Second: "59m5s", 90 * time.Minute: "1h30m",
+		47 * time.Hour: "47h0m", 49 * time.Hour: "2d1h", 2000 * time.Hour: "83d8h",
+	} {
+		if got := lasting(d); got != want {
+			t.Errorf("%s: %s, want %s", d, got, want)
+		}
 	}
 }
 
