@@ -13,7 +13,7 @@ PROVETIME ?= 10m
 BENCHTIME ?= 1s
 PKG       ?= ./...
 
-.PHONY: run build test race fuzz sim bench prove lint fmt gen check clean
+.PHONY: run build man test race fuzz sim bench prove lint fmt gen check clean
 
 run: build ## the sample: the server on 127.0.0.1:5300 with ./zones, and three back ends for its checks
 	$(GO) build -trimpath -o bin/sample ./deploy/sample
@@ -21,6 +21,9 @@ run: build ## the sample: the server on 127.0.0.1:5300 with ./zones, and three b
 
 build: ## bin/geodns, static
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/geodns ./cmd/geodns
+
+man: ## man/*.1, the manual; with SOURCE_DATE_EPOCH they have its day
+	$(GO) run -tags man ./cmd/geodns man man
 
 test: ## every test, its random ones in a short sample
 	$(GO) test -timeout 10m $(PKG)
@@ -44,6 +47,7 @@ prove: ## the long versions: tests with GEODNS_PROVE=1, then PROVETIME of each f
 lint: ## format, vet for the platforms we build for, linters, and that everything generated is current
 	@diff=$$($(GOFUMPT) -d .); [ -z "$$diff" ] || { printf '%s\n' "$$diff" "lint: run make fmt" >&2; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags man ./cmd/geodns
 	GOOS=linux GOARCH=arm64 $(GO) vet ./...
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
 	$(GOLANGCI) run ./...
@@ -61,4 +65,4 @@ gen: ## what `go generate` makes, and the dependency list
 check: lint test race ## all that a change should pass
 
 clean:
-	rm -rf bin
+	rm -rf bin man

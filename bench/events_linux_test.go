@@ -96,7 +96,7 @@ func startEvents(b *testing.B, events *api.Events) netip.AddrPort {
 		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Log: slog.New(slog.DiscardHandler),
 		Status: func() api.Status { return api.Status{} }, Targets: func() []api.Target { return nil }, Ready: func() error { return nil },
 		Explain: func(context.Context, policy.Question) (*policy.Explanation, error) { return nil, io.EOF },
-		Reload:  func(context.Context) (api.Load, error) { return api.Load{}, nil },
+		Reload:  func(context.Context, string) (api.Load, error) { return api.Load{}, nil },
 		Health: api.Health{
 			Events: events, Checks: func() []api.Check { return nil },
 			Vote:    func(context.Context, string, health.Vote) (bool, error) { return false, nil },

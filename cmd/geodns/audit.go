@@ -31,7 +31,7 @@ func entryKinds() []string {
 // newAudit builds `geodns audit` and what is below it.
 func newAudit() *cobra.Command {
 	cmd := group("audit", "Show and verify the audit log")
-	cmd.AddCommand(newAuditShow())
+	cmd.AddCommand(newAuditShow(), newAuditVerify())
 	return cmd
 }
 

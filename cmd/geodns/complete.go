@@ -150,7 +150,12 @@ func completeCheck(cmd *cobra.Command, args []string, _ string) ([]string, cobra
 	})
 }
 
-// completeNothing is for arguments that nobody but the person knows: no files.
-func completeNothing(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return nil, cobra.ShellCompDirectiveNoFileComp
+// completeNoFiles keeps files from being offered where no command takes one as an argument.
+func completeNoFiles(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		if c.ValidArgsFunction == nil && len(c.ValidArgs) == 0 {
+			c.ValidArgsFunction = cobra.NoFileCompletions
+		}
+		completeNoFiles(c)
+	}
 }

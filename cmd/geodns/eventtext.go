@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,11 +108,11 @@ func loadEventLine(l *api.Load) eventLine {
 	if l.Errors+l.Warnings > 0 {
 		text += ", " + count(l.Errors, "error") + ", " + count(l.Warnings, "warning")
 	}
-	for _, f := range l.Findings {
-		if f.Severity == "error" || l.Errors == 0 { // the first that matters
-			text += fmt.Sprintf(": %s:%d:%d: %s", f.File, f.Line, f.Col, f.Message)
-			break
-		}
+	// The first that matters.
+	first := slices.IndexFunc(l.Findings, func(f api.Finding) bool { return f.Severity == "error" || l.Errors == 0 })
+	if first >= 0 {
+		f := &l.Findings[first]
+		text += fmt.Sprintf(": %s:%d:%d: %s", f.File, f.Line, f.Col, f.Message)
 	}
 	c := cell{hue: good}
 	if l.Errors > 0 {

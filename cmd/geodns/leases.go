@@ -193,12 +193,12 @@ func endAll(cmd *cobra.Command, of operator.Action, args []string) error {
 			others = append(others, *l)
 			continue
 		}
-		change, err := deleteLease(cmd, c, l.ID)
-		if p, ok := errors.AsType[*problem](err); ok && p.status == http.StatusNotFound {
+		change, endErr := deleteLease(cmd, c, l.ID)
+		if p, ok := errors.AsType[*problem](endErr); ok && p.status == http.StatusNotFound {
 			continue // it ended meanwhile
 		}
-		if err != nil {
-			return err
+		if endErr != nil {
+			return endErr
 		}
 		document.Ended = append(document.Ended, change)
 	}

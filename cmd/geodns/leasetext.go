@@ -38,7 +38,7 @@ func ends(l *api.Lease, now time.Time) string {
 	case !l.Expires.After(now):
 		return "expired"
 	}
-	return "in " + l.Expires.Sub(now).Round(time.Second).String()
+	return "in " + lasting(l.Expires.Sub(now))
 }
 
 // share gives a part of all, as people read it.

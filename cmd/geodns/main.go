@@ -93,6 +93,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(newTopics()...)
 	addMan(root)
 	addCompletion(root)
+	completeNoFiles(root)
 	return root
 }
 

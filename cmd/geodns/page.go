@@ -122,14 +122,15 @@ func (p *page) write(t table) error {
 	}
 	var out strings.Builder
 	for _, row := range t {
-		p.writeRow(&out, row, widths)
+		out.WriteString(strings.TrimRight(p.row(row, widths), " ") + "\n")
 	}
 	_, err := io.WriteString(p.w, out.String())
 	return err
 }
 
-// writeRow prints a row, cut at the page's width.
-func (p *page) writeRow(out *strings.Builder, row []cell, widths []int) {
+// row is a row as it is printed, cut at the page's width.
+func (p *page) row(row []cell, widths []int) string {
+	var out strings.Builder
 	column := 0
 	for i, c := range row {
 		text, runes := c.text, utf8.RuneCountInString(c.text)
@@ -148,7 +149,7 @@ func (p *page) writeRow(out *strings.Builder, row []cell, widths []int) {
 		}
 		column += runes
 	}
-	out.WriteByte('\n')
+	return out.String()
 }
 
 // cut makes a text at most so many runes long; an ellipsis stands for the rest.

@@ -93,10 +93,10 @@ func (d *statusDocument) head(now time.Time, full bool) table {
 	if len(s.Leases) == 0 {
 		t.add("leases", "none")
 	}
-	if s.Audit.Seq > 0 {
-		t.add("audit", flag(auditLine(&s.Audit), s.Audit.Broken+s.Audit.Failed != ""))
+	// The rest is told at length, or where something is wrong.
+	if wrong := s.Audit.Broken+s.Audit.Failed != ""; wrong || full && s.Audit.Seq > 0 {
+		t.add("audit", flag(auditLine(&s.Audit), wrong))
 	}
-	// These are seen among the inputs as well; here they are only told where something is wrong.
 	for _, db := range s.Geo {
 		if full || db.Refused != "" {
 			t.add("geo", flag(databaseLine(&db), db.Refused != ""))
@@ -329,5 +329,17 @@ func ago(now, t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
-	return max(now.Sub(t), 0).Round(time.Second).String()
+	return lasting(max(now.Sub(t), 0))
+}
+
+// lasting gives how long something lasts, in its two largest units.
+func lasting(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= 2*day:
+		return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return d.Round(time.Second).String()
 }

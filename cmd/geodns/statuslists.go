@@ -13,11 +13,16 @@ import (
 // versionDigits is how much of a commit or a hash is shown: enough to tell any two apart that people mean.
 const versionDigits = 10
 
+// inputsLeast is how many inputs are shown in any case: what is served has to be seen whatever goes on, and a node has this many.
+const inputsLeast = 5
+
 // section is a list of a status, below its title.
 type section struct {
 	title []string
 	rows  table
-	lines int // how many rows are shown; where that is not all, the last says how many more there are
+	least int  // rows that it has in any case
+	lines int  // how many rows are shown; where that is not all, the last says how many more there are
+	last  bool // the rows are the last of many in any case, so that nothing is said of more
 }
 
 // table is the section as it is shown.
@@ -27,28 +32,30 @@ func (s *section) table() table {
 	if s.lines >= len(s.rows) {
 		return append(t, s.rows...)
 	}
+	if s.last {
+		return append(t, s.rows[:s.lines]...)
+	}
 	kept := max(s.lines-1, 0)
 	t = append(t, s.rows[:kept]...)
 	t.add(fmt.Sprintf("and %d more", len(s.rows)-kept))
 	return t
 }
 
-// fit gives each section some of so many lines, its title included: one to each by turns, until all is shown or no line is left.
-// Each has one at least: a list that is not shown at all would be taken for one that is empty.
+// fit gives each section some of so many lines, its title included: first the least that it has in any case, then one to each by
+// turns, until all is shown or no line is left. The least is one: a list that is not shown at all would be taken for an empty one.
 func fit(sections []section, lines int) {
-	lines -= len(sections)
-	for turn := 1; ; turn++ {
-		more := false
+	for i := range sections {
+		s := &sections[i]
+		s.lines = min(max(s.least, 1), len(s.rows))
+		lines -= 1 + s.lines
+	}
+	for more := true; more && lines > 0; {
+		more = false
 		for i := range sections {
-			s := &sections[i]
-			if turn > 1 && lines <= 0 || turn > len(s.rows) {
-				continue
+			if s := &sections[i]; s.lines < len(s.rows) && lines > 0 {
+				s.lines, more = s.lines+1, true
+				lines--
 			}
-			s.lines, more = turn, true
-			lines--
-		}
-		if !more {
-			return
 		}
 	}
 }
@@ -125,7 +132,7 @@ func amount(n int, h hue) cell {
 
 // events are the last events, the last first: those are the ones that are not cut.
 func (d *statusDocument) events() section {
-	s := section{title: []string{"LAST EVENTS", "", ""}}
+	s := section{title: []string{"LAST EVENTS", "", ""}, last: true}
 	for _, e := range slices.Backward(d.Status.Events) {
 		s.rows.add(stamp(e.At), e.Kind, e.Text)
 	}
@@ -136,7 +143,7 @@ func (d *statusDocument) events() section {
 func (d *statusDocument) inputs(now time.Time) section {
 	found := slices.Clone(d.Status.Inputs)
 	slices.SortStableFunc(found, func(a, b api.Input) int { return cmp.Compare(min(1, len(b.Error)), min(1, len(a.Error))) })
-	s := section{title: []string{"INPUT", "VERSION", "AGE", "LOADED", "PATH"}}
+	s := section{title: []string{"INPUT", "VERSION", "AGE", "LOADED", "PATH"}, least: inputsLeast}
 	for i := range found {
 		in := &found[i]
 		version := cmp.Or(in.Commit, in.Hash)

@@ -265,7 +265,7 @@ func writeEventJSON(w io.Writer, e *event) error {
 	var line bytes.Buffer
 	encoder := json.NewEncoder(&line)
 	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(document); err != nil {
+	if err = encoder.Encode(document); err != nil {
 		return err
 	}
 	_, err = w.Write(line.Bytes())

@@ -84,12 +84,22 @@ func nextNode(decoder *json.Decoder) (*yaml.Node, error) {
 	}
 }
 
-// yamlString is a string that stays one: the tag has the encoder quote what would be read as something else.
+// yamlString is a string that stays one: the tag has the encoder quote what would be read as something else. What only readers of
+// YAML 1.1 take for something else, or some for a merge, is quoted here.
 func yamlString(value string) *yaml.Node {
 	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value}
 	odd := func(r rune) bool { return !unicode.IsPrint(r) }
-	if value == "" || strings.ContainsFunc(value, odd) || strings.TrimSpace(value) != value {
+	if value == "" || strings.ContainsFunc(value, odd) || strings.TrimSpace(value) != value || oldYAML(value) {
 		node.Style = yaml.DoubleQuotedStyle
 	}
 	return node
+}
+
+// oldYAML says whether YAML 1.1 has another meaning for a word: a truth value, a number to the base of 60, a merge.
+func oldYAML(word string) bool {
+	switch strings.ToLower(word) {
+	case "y", "yes", "on", "n", "no", "off", "<<", "=":
+		return true
+	}
+	return strings.Contains(word, ":") && strings.Trim(word, "0123456789:._+-") == ""
 }

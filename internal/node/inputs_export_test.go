@@ -31,7 +31,7 @@ func (s *Shares) Slot(name string) uint8 { return s.t.slots[name] }
 func (s *Shares) Sample(now [server.RegionsCounted]uint64) { s.t.sample(now) }
 
 // Of tells of a region.
-func (s *Shares) Of(name string, now [server.RegionsCounted]uint64) api.Region {
+func (s *Shares) Of(name string, now [server.RegionsCounted]uint64) api.RegionStatus {
 	r := []api.RegionStatus{{Name: name}}
 	s.t.fill(r, &now)
 	return r[0]

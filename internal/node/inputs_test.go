@@ -73,7 +73,7 @@ func TestInputs(t *testing.T) {
 
 	// Refused: what is said is of what is in use, with the reason.
 	write(t, dir, map[string]string{"zones/www.yaml": "bad", "countries.csv": "x", "cookies.txt": "y"})
-	if l, err := n.Reload(t.Context()); err != nil || l.Result != api.LoadRefused {
+	if l, err := n.Reload(t.Context(), "test"); err != nil || l.Result != api.LoadRefused {
 		t.Fatalf("%+v, %v", l, err)
 	}
 	for _, name := range []string{api.InputZones, api.InputDatabase, api.InputCookieSecrets} {
@@ -90,7 +90,7 @@ func TestInputs(t *testing.T) {
 	}
 
 	write(t, dir, map[string]string{"zones/www.yaml": steered(1), "countries.csv": "2.0.0.0,2.0.0.255,DE\n193.0.0.0,193.255.255.255,DE\n", "cookies.txt": "100102030405060708090a0b0c0d0e0f\n"})
-	if l, err := n.Reload(t.Context()); err != nil || l.Result == api.LoadRefused {
+	if l, err := n.Reload(t.Context(), "test"); err != nil || l.Result == api.LoadRefused {
 		t.Fatalf("%+v, %v", l, err)
 	}
 	for _, name := range []string{api.InputZones, api.InputDatabase, api.InputCookieSecrets} {
@@ -193,7 +193,7 @@ func TestLoadAndSwapEvents(t *testing.T) {
 		t.Errorf("%+v", swap)
 	}
 	write(t, cfg.Zones, map[string]string{"example.com.zone": zoneText + "t IN TXT x\n"})
-	load, err := n.Reload(t.Context())
+	load, err := n.Reload(t.Context(), "test")
 	if err != nil {
 		t.Fatal(err)
 	}

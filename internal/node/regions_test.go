@@ -103,7 +103,7 @@ func TestRegions(t *testing.T) {
 	// Another region comes first, and eu is gone: the counters go on as they are.
 	text = strings.NewReplacer("name: eu,", "name: all-new,", "region: eu,", "region: all-new,", "us, eu, as", "us, all-new, as", "[eu, us", "[all-new, us").Replace(text)
 	write(t, cfg.Zones, map[string]string{"www.yaml": text})
-	if l, err := n.Reload(t.Context()); err != nil || l.Errors > 0 {
+	if l, err := n.Reload(t.Context(), "test"); err != nil || l.Errors > 0 {
 		t.Fatalf("%+v, %v", l, err)
 	}
 	ask(t, n, "www.example.com.", dns.TypeA, clientEU)

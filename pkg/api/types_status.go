@@ -39,7 +39,7 @@ type EventLine struct {
 // AuditStatus is what a Status says of the audit log.
 type AuditStatus struct {
 	Seq           uint64    `json:"seq"                      doc:"Of the last entry"`
-	CheckpointSeq uint64    `json:"checkpoint_seq,omitempty" doc:"Of the last entry that a signature covers"`
+	CheckpointSeq uint64    `json:"checkpoint_seq,omitempty" doc:"Of the last checkpoint, a signature over all entries before it"`
 	CheckpointAt  time.Time `json:"checkpoint_at,omitzero"   doc:"When it was signed"`
 	Key           string    `json:"key,omitempty"            doc:"Public key of the signatures, Ed25519, base64"`
 	Broken        string    `json:"broken,omitempty"         doc:"What is wrong with the log that was found at the start"`
