@@ -352,7 +352,7 @@ func TestECSOff(t *testing.T) {
 			t.Errorf("%s %s: zone %q, ECS %t, note %s", c.name, c.qtype, e.Zone, e.ECS, e.Note)
 		}
 	}
-	if fs := node.Check(cfg); fs.HasErrors() || len(fs) != 1 || !strings.Contains(fs[0].Message, `ecs.off names "example.org."`) {
+	if fs := node.Check(cfg).Findings; fs.HasErrors() || len(fs) != 1 || !strings.Contains(fs[0].Message, `ecs.off names "example.org."`) {
 		t.Errorf("check says %v", fs)
 	}
 }
@@ -362,7 +362,7 @@ func TestMaxScopes(t *testing.T) {
 	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})
 	for limit, refused := range map[int]bool{0: false, 2: true, 100_000: false} {
 		cfg.MaxScopes = limit
-		fs := node.Check(cfg)
+		fs := node.Check(cfg).Findings
 		if fs.HasErrors() != refused || (refused && (!strings.HasSuffix(fs[0].File, "www.yaml") || !strings.Contains(fs[0].Message, "ecs.max_scopes, which is 2"))) {
 			t.Errorf("max_scopes %d: %v", limit, fs)
 		}

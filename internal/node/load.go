@@ -199,12 +199,32 @@ func (c *Config) checkZoneNames(zones *zone.Set, fs *source.Findings) {
 	}
 }
 
-// Check reads and checks everything that a server would, and gives what it found.
-func Check(cfg Config) source.Findings {
-	_, fs := load(&cfg, nil)
+// Checked is what Check found.
+type Checked struct {
+	Findings source.Findings
+	// Tests are the policy tests; Ran says that they were run: with an error in what they test they are not.
+	Tests []policy.TestResult
+	Ran   bool
+}
+
+// Check reads and checks everything that a server would, and the policy tests, which a server leaves alone.
+func Check(cfg Config) Checked {
+	l, fs := load(&cfg, nil)
 	cfg.readSecrets(&fs)
 	newAccess(&cfg, cfg.logger(), &fs)
-	return sorted(fs)
+	tests, testFindings := policy.LoadTests(cfg.Zones)
+	c := Checked{Ran: l != nil && !fs.HasErrors() && !testFindings.HasErrors()}
+	fs = append(fs, testFindings...)
+	if c.Ran {
+		c.Tests, testFindings = policy.RunTests(cfg.scene(l, nil), tests)
+		fs = append(fs, testFindings...)
+	} else {
+		for _, t := range tests {
+			c.Tests = append(c.Tests, policy.TestResult{Test: t})
+		}
+	}
+	c.Findings = sorted(fs)
+	return c
 }
 
 // Explain answers a question from the files alone, every checked target never probed. Findings with an error mean that the files

@@ -397,7 +397,7 @@ func TestUnknownPolicy(t *testing.T) {
 		if files != "" {
 			write(t, cfg.Zones, map[string]string{"p.yaml": files})
 		}
-		fs := node.Check(cfg)
+		fs := node.Check(cfg).Findings
 		if i := slices.IndexFunc(fs, func(f source.Finding) bool { return f.Message == want }); i < 0 || fs.Errors() != 1 || fs[i].Line != 6 {
 			t.Errorf("%q: %v, want %s", files, fs, want)
 		}
@@ -442,11 +442,11 @@ func TestExplainServed(t *testing.T) {
 func TestLoopbackTargets(t *testing.T) {
 	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})
 	cfg.Listen = append(cfg.Listen, netip.MustParseAddrPort("0.0.0.0:5300"))
-	if fs := node.Check(cfg); fs.Errors() != 3 || !strings.Contains(fs[0].String(), "loopback") {
+	if fs := node.Check(cfg).Findings; fs.Errors() != 3 || !strings.Contains(fs[0].String(), "loopback") {
 		t.Errorf("got %v", fs)
 	}
 	cfg.HealthAllow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	if fs := node.Check(cfg); fs.HasErrors() {
+	if fs := node.Check(cfg).Findings; fs.HasErrors() {
 		t.Errorf("allowed by health.allow, and got %v", fs)
 	}
 }

@@ -141,7 +141,7 @@ func TestSecretFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			var said []string
-			for _, f := range node.Check(cfg) {
+			for _, f := range node.Check(cfg).Findings {
 				if f.File == cfg.Cookies.SecretFile {
 					said = append(said, f.String())
 				}

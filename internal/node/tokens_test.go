@@ -94,7 +94,7 @@ func TestTokensAtStart(t *testing.T) {
 		if !ok || !strings.Contains(load.Findings().Err().Error(), want) {
 			t.Errorf("New: %v", err)
 		}
-		if findings := node.Check(cfg); !findings.HasErrors() || !strings.Contains(findings.Err().Error(), want) {
+		if findings := node.Check(cfg).Findings; !findings.HasErrors() || !strings.Contains(findings.Err().Error(), want) {
 			t.Errorf("Check: %v", findings)
 		}
 	}
@@ -107,7 +107,7 @@ func TestTokensAtStart(t *testing.T) {
 	if err := os.Chmod(cfg.AuthTokens, 0o666); err != nil { // beyond any umask
 		t.Fatal(err)
 	}
-	findings := node.Check(cfg)
+	findings := node.Check(cfg).Findings
 	if findings.HasErrors() || !strings.Contains(findings[len(findings)-1].String(), "anybody on this machine can add a token here (mode 0666)") {
 		t.Errorf("findings %v", findings)
 	}

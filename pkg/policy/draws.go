@@ -9,6 +9,7 @@ import (
 // draws is all that a question can be answered with in given states, over every draw: of targets, and of the part of their traffic
 // that targets admit. Where nothing is drawn it is the one answer.
 type draws struct {
+	first   steering.Decision   // one of the answers
 	targets []steering.TargetID // each that an answer can carry, in the order of tiers
 	ttls    []uint32            // each that an answer can have, ascending
 	failed  bool                // SERVFAIL, which is never drawn
@@ -24,20 +25,23 @@ func (c *Compiled) draws(s *steering.States, q *steering.Query) (draws, error) {
 	var d steering.Decision
 	var tr steering.Trace
 	for first := true; ; first = false {
-		now, err := s.Altered(altered)
+		now, err := s, error(nil)
+		if len(altered) > 0 {
+			now, err = s.Altered(altered)
+		}
 		if err != nil {
 			return out, err
 		}
 		steering.Decide(c.Table, now, q, &d, &tr)
 		if d.Outcome == steering.Failed { // a stage before it would have been certain
-			out.failed = true
+			out.failed, out.first = true, d
 			return out, nil
 		}
 		if first && c.openAll(s, &tr, altered) {
 			continue
 		}
 		if len(out.targets) == 0 {
-			out.tier, out.pass = tr.Tier, tr.Pass
+			out.tier, out.pass, out.first = tr.Tier, tr.Pass, d
 		}
 		stage := c.stage(s, &tr, &d)
 		out.add(c, q, stage, &tr)

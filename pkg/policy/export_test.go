@@ -37,3 +37,6 @@ func Draws(c *Compiled, s *steering.States, q *steering.Query) (targets []string
 	}
 	return targets, all.ttls, err
 }
+
+// NetworksIn are the networks that a test of a prefix asks for.
+func NetworksIn(p netip.Prefix) []netip.Prefix { return networksIn(p) }

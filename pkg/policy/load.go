@@ -39,7 +39,14 @@ func Load(dir string) (*Document, source.Findings) {
 // LoadFS is Load for any file system; findings show its files below dir.
 func LoadFS(fsys fs.FS, dir string) (*Document, source.Findings) {
 	l := &loader{fsys: fsys, dir: dir}
-	names := l.list()
+	names := l.list(func(name string, d fs.DirEntry) bool {
+		base := path.Base(name)
+		if !strings.HasSuffix(base, fileSuffix) {
+			l.passedOver(name, d)
+			return false
+		}
+		return !strings.HasSuffix(base, testSuffix)
+	})
 	if len(names) > FilesMax {
 		l.found.Errorf(source.WholeFile(dir), "%d policy files; at most %d are read", len(names), FilesMax)
 		return nil, l.found
@@ -69,8 +76,8 @@ func (l *loader) shown(name string) string {
 	return filepath.Join(l.dir, filepath.FromSlash(name))
 }
 
-// list finds the policy files, in the order of their paths.
-func (l *loader) list() []string {
+// list finds the files that are wanted, in the order of their paths.
+func (l *loader) list(wanted func(name string, d fs.DirEntry) bool) []string {
 	var names []string
 	err := fs.WalkDir(l.fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		base := path.Base(name)
@@ -86,12 +93,8 @@ func (l *loader) list() []string {
 				return fs.SkipDir
 			}
 		case d.IsDir():
-		case strings.HasSuffix(base, fileSuffix):
-			if !strings.HasSuffix(base, testSuffix) {
-				names = append(names, name)
-			}
-		default:
-			l.passedOver(name, d)
+		case wanted(name, d):
+			names = append(names, name)
 		}
 		return nil
 	})
