@@ -38,7 +38,7 @@ const (
 func BenchmarkEvents(b *testing.B) {
 	pairs, phase := 3, 300*time.Millisecond
 	if os.Getenv("GEODNS_PROVE") != "" {
-		pairs, phase = 21, 2*time.Second
+		pairs, phase = 15, time.Second
 	}
 	at, queries := startServer(b), questions(b, "g", true)
 	events := api.NewEvents()
