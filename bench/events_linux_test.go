@@ -19,6 +19,7 @@ import (
 
 	"geodns/pkg/api"
 	"geodns/pkg/health"
+	"geodns/pkg/operator"
 	"geodns/pkg/policy"
 	"geodns/pkg/server"
 )
@@ -28,21 +29,22 @@ const (
 	listeners, tenth = 1000, 10
 	// eventsEvery is the time between two events.
 	eventsEvery = 100 * time.Millisecond
-	// listenersVariable makes this program listen to events, and says at what address.
+	// listenersVariable makes this program listen to events, askerVariable makes it ask queries; each says at what address.
 	listenersVariable = "GEODNS_BENCH_LISTENERS"
+	askerVariable     = "GEODNS_BENCH_ASKER"
 )
 
 // BenchmarkEvents answers queries with and without a thousand listeners to events, ten of which come in a second: in turn, so that
-// both meet the same machine, and what is reported is ratios of medians, with listeners to without. The listeners are
-// another process, of the least priority, as they would be elsewhere; but their kernel is ours.
+// both meet the same machine, and what is reported is ratios of medians, with listeners to without. Who asks and who listens are
+// other processes, the listeners' of the least priority, as they would be on another machine; but their kernel is ours.
 func BenchmarkEvents(b *testing.B) {
 	pairs, phase := 3, 300*time.Millisecond
 	if os.Getenv("GEODNS_PROVE") != "" {
-		pairs, phase = 21, 2*time.Second
+		pairs, phase = 15, time.Second
 	}
-	at, queries := startServer(b), questions(b, "g", true)
 	events := api.NewEvents()
-	all := startListeners(b, startEvents(b, events))
+	asker := startHelper(b, askerVariable, startServer(b))
+	all := startHelper(b, listenersVariable, startEvents(b, events))
 	stop := publishEvents(b, events)
 	defer stop()
 	var with, without struct{ qps, p50, p99, cpu []float64 }
@@ -52,7 +54,7 @@ func BenchmarkEvents(b *testing.B) {
 		if i%4 == 1 || i%4 == 2 { // who comes first changes
 			m = &with
 			before := observe(b)
-			all.set(b, true)
+			all.say(b, "true")
 			if n, _ := events.Streams(); n != listeners {
 				b.Fatalf("%d listen", n)
 			}
@@ -66,16 +68,19 @@ func BenchmarkEvents(b *testing.B) {
 		used, began := cpu(b), time.Now()
 		watch(b, phase, nil)
 		m.cpu = append(m.cpu, float64(cpu(b)-used)/float64(time.Since(began)))
-		m.qps = append(m.qps, throughput(b, at, queries, phase))
-		p50, p99 := latency(b, at, queries, phase)
-		m.p50, m.p99 = append(m.p50, p50), append(m.p99, p99)
+		var qps, p50, p99 float64
+		if _, err := fmt.Sscan(asker.say(b, phase.String()), &qps, &p50, &p99); err != nil {
+			b.Fatal(err)
+		}
+		m.qps, m.p50, m.p99 = append(m.qps, qps), append(m.p50, p50), append(m.p99, p99)
 		if m == &with {
-			all.set(b, false)
+			all.say(b, "false")
 		}
 	}
 	b.ReportMetric(median(with.qps)/median(without.qps), "qps-ratio")
 	b.ReportMetric(median(with.p50)/median(without.p50), "p50-ratio")
 	b.ReportMetric(median(with.p99)/median(without.p99), "p99-ratio")
+	b.ReportMetric(median(without.qps), "qps")
 	b.ReportMetric(median(without.p50), "p50-µs")
 	b.ReportMetric(median(without.p99), "p99-µs")
 	b.ReportMetric(100*(median(with.cpu)-median(without.cpu)), "cpu-%")
@@ -102,6 +107,23 @@ func startEvents(b *testing.B, events *api.Events) netip.AddrPort {
 			Vote:    func(context.Context, string, health.Vote) (bool, error) { return false, nil },
 			History: func(string) ([]api.Probe, bool) { return nil, false },
 			Tune:    func(string, health.Thresholds) (api.Tune, bool) { return api.Tune{}, false },
+		},
+		Leases: api.Leases{
+			Put: func(context.Context, operator.Request) (api.LeaseResult, error) { return api.LeaseResult{}, io.EOF },
+			End: func(context.Context, string, string, string, bool) (api.LeaseResult, error) {
+				return api.LeaseResult{}, io.EOF
+			},
+			List: func() []operator.Lease { return nil }, Touched: func(operator.Object) int { return 0 },
+			Attributes: func(operator.Object) api.Attributes { return nil },
+		},
+		Audit: api.Audit{
+			After:  func(uint64, int, func(*operator.Entry) bool) ([]operator.Entry, error) { return nil, io.EOF },
+			Last:   func(int, func(*operator.Entry) bool) ([]operator.Entry, error) { return nil, io.EOF },
+			Status: func() operator.LogStatus { return operator.LogStatus{} },
+		},
+		Listing: api.Listing{
+			Pools: func() []api.Pool { return nil }, Policies: func() []api.Policy { return nil },
+			Zones: func(string, int) ([]api.Zone, int) { return nil, 0 },
 		},
 		Metrics: api.Metrics{
 			Server: func() server.Stats { return server.Stats{} }, Health: func() health.Stats { return health.Stats{} },
@@ -149,75 +171,21 @@ func publishEvents(b *testing.B, events *api.Events) func() {
 	return func() { close(stop); <-ended }
 }
 
-// throughput is the answers in a second with a window of questions under way, over some time.
-func throughput(b *testing.B, at netip.AddrPort, queries [][]byte, d time.Duration) float64 {
-	b.Helper()
-	conn, buf := dial(b, at), make([]byte, 1500)
-	defer conn.Close()
-	answered, sent, began := 0, 0, time.Now()
-	for time.Since(began) < d {
-		for ; sent-answered < window; sent++ {
-			if _, err := conn.Write(queries[sent%len(queries)]); err != nil {
-				b.Fatal(err)
-			}
-		}
-		if _, err := conn.Read(buf); err != nil {
-			b.Fatal(err)
-		}
-		answered++
-	}
-	return float64(answered) / time.Since(began).Seconds()
-}
-
-// latency is the median and the 99th percentile of the time to an answer, in µs, with one question under way at a time, over some time.
-func latency(b *testing.B, at netip.AddrPort, queries [][]byte, d time.Duration) (p50, p99 float64) {
-	b.Helper()
-	conn, buf := dial(b, at), make([]byte, 1500)
-	defer conn.Close()
-	var took []time.Duration
-	for began := time.Now(); time.Since(began) < d; {
-		sent := time.Now()
-		if _, err := conn.Write(queries[len(took)%len(queries)]); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := conn.Read(buf); err != nil {
-			b.Fatal(err)
-		}
-		took = append(took, time.Since(sent))
-	}
-	slices.Sort(took)
-	at99 := took[len(took)*99/100]
-	return float64(took[len(took)/2].Nanoseconds()) / 1e3, float64(at99.Nanoseconds()) / 1e3
-}
-
-// dial reaches a server over UDP.
-func dial(b *testing.B, at netip.AddrPort) *net.UDPConn {
-	b.Helper()
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(at))
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err = conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
-		b.Fatal(err)
-	}
-	return conn
-}
-
-// listening is the process of the listeners.
-type listening struct {
+// helper is a process beside the benchmark, which answers a line with a line.
+type helper struct {
 	stdin  io.WriteCloser
 	stdout *bufio.Reader
 }
 
-// startListeners starts it; nobody listens yet.
-func startListeners(b *testing.B, at netip.AddrPort) *listening {
+// startHelper starts the one that a variable makes of this program.
+func startHelper(b *testing.B, variable string, at netip.AddrPort) *helper {
 	b.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
 	}
 	cmd := exec.CommandContext(b.Context(), program) //nolint:gosec // ourselves
-	cmd.Env = append(os.Environ(), listenersVariable+"="+at.String())
+	cmd.Env = append(os.Environ(), variable+"="+at.String())
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe() // it ends when this does
 	if err != nil {
@@ -234,18 +202,79 @@ func startListeners(b *testing.B, at netip.AddrPort) *listening {
 		_ = stdin.Close()
 		_ = cmd.Wait()
 	})
-	return &listening{stdin, bufio.NewReader(stdout)}
+	return &helper{stdin, bufio.NewReader(stdout)}
 }
 
-// set makes all of them listen, or leave, and waits until they do.
-func (l *listening) set(b *testing.B, on bool) {
+// say says a line and waits for the answer.
+func (h *helper) say(b *testing.B, line string) string {
 	b.Helper()
-	if _, err := fmt.Fprintln(l.stdin, on); err != nil {
+	if _, err := fmt.Fprintln(h.stdin, line); err != nil {
 		b.Fatal(err)
 	}
-	if line, err := l.stdout.ReadString('\n'); err != nil || strings.TrimSpace(line) != fmt.Sprint(on) {
-		b.Fatalf("listeners: %q, %v", line, err)
+	answer, err := h.stdout.ReadString('\n')
+	if err != nil {
+		b.Fatalf("%q was answered %q, %v", line, answer, err)
 	}
+	return answer
+}
+
+// askAll asks for as long as each line of stdin says, twice: with a window of questions under way, and with one. It prints the answers in
+// a second of the first, and the median and the 99th percentile of the time to an answer of the second, in µs.
+func askAll(at string) error {
+	queries, err := makeQuestions("g", true)
+	if err != nil {
+		return err
+	}
+	conn, err := net.Dial("udp", at)
+	if err != nil {
+		return err
+	}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		d, err := time.ParseDuration(lines.Text())
+		if err != nil {
+			return err
+		}
+		if err = conn.SetDeadline(time.Now().Add(2*d + time.Minute)); err != nil {
+			return err
+		}
+		took, err := askFor(conn, queries, window, d)
+		if err != nil {
+			return err
+		}
+		qps := float64(len(took)) / d.Seconds()
+		if took, err = askFor(conn, queries, 1, d); err != nil {
+			return err
+		}
+		slices.Sort(took)
+		µs := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
+		if _, err = fmt.Fprintln(os.Stdout, qps, µs(took[len(took)/2]), µs(took[len(took)*99/100])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// askFor keeps some questions under way for a time, and gives how long each answer took after the one before it.
+func askFor(conn net.Conn, queries [][]byte, underWay int, d time.Duration) (took []time.Duration, err error) {
+	buf, sent, began := make([]byte, 1500), 0, time.Now()
+	for last := began; last.Sub(began) < d; {
+		for ; sent-len(took) < underWay; sent++ {
+			if _, err = conn.Write(queries[sent%len(queries)]); err != nil {
+				return nil, err
+			}
+		}
+		if _, err = conn.Read(buf); err != nil {
+			return nil, err
+		}
+		now := time.Now()
+		took, last = append(took, now.Sub(last)), now
+	}
+	for range sent - len(took) { // so that the next begins with none under way
+		if _, err = conn.Read(buf); err != nil {
+			return nil, err
+		}
+	}
+	return took, nil
 }
 
 // listenAll listens and leaves as stdin says, until it ends.

@@ -214,18 +214,17 @@ func cpu(b *testing.B) time.Duration {
 // backEndsVariable makes this program serve the back ends, and says which.
 const backEndsVariable = "GEODNS_BENCH_BACK_ENDS"
 
-// TestMain runs the benchmarks, serves their back ends, or listens to events.
+// TestMain runs the benchmarks, or is one of the processes that they need beside them.
 func TestMain(m *testing.M) {
-	if at := os.Getenv(listenersVariable); at != "" {
-		if err := listenAll(at); err != nil {
-			fmt.Fprintln(os.Stderr, "listeners:", err)
-			os.Exit(1)
+	for variable, run := range map[string]func(string) error{
+		backEndsVariable: serveBackEnds, listenersVariable: listenAll, askerVariable: askAll,
+	} {
+		what := os.Getenv(variable)
+		if what == "" {
+			continue
 		}
-		return
-	}
-	if what := os.Getenv(backEndsVariable); what != "" {
-		if err := serveBackEnds(what); err != nil {
-			fmt.Fprintln(os.Stderr, "back ends:", err)
+		if err := run(what); err != nil {
+			fmt.Fprintln(os.Stderr, variable+":", err)
 			os.Exit(1)
 		}
 		return

@@ -65,8 +65,17 @@ func ask(b *testing.B, addr netip.AddrPort, queries [][]byte) {
 }
 
 // questions asks for random names, with ECS for random clients.
-func questions(b *testing.B, prefix string, ecs bool) (out [][]byte) {
+func questions(b *testing.B, prefix string, ecs bool) [][]byte {
 	b.Helper()
+	out, err := makeQuestions(prefix, ecs)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return out
+}
+
+// makeQuestions makes them.
+func makeQuestions(prefix string, ecs bool) (out [][]byte, err error) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 1 << 14 {
 		m := new(dns.Msg).SetQuestion(fmt.Sprintf("%s%d.example.com.", prefix, r.IntN(names)), dns.TypeA)
@@ -78,11 +87,11 @@ func questions(b *testing.B, prefix string, ecs bool) (out [][]byte) {
 		}
 		wire, err := m.Pack()
 		if err != nil {
-			b.Fatal(err)
+			return nil, err
 		}
 		out = append(out, wire)
 	}
-	return out
+	return out, nil
 }
 
 // startFloor answers every packet with itself, made an answer of one record by its header alone.

@@ -191,3 +191,22 @@ func TestCommitOfOther(t *testing.T) {
 		t.Errorf("commit %q of a pipe", got)
 	}
 }
+
+// FuzzCommitOf writes anything where git keeps its head: a commit comes of it, or none.
+func FuzzCommitOf(f *testing.F) {
+	f.Add("ref: refs/heads/a\n", "89abcdef0123456789abcdef0123456789abcdef\n", "# pack-refs\n89abcdef0123456789abcdef0123456789abcdef refs/heads/a\n")
+	f.Add("ref: refs/heads/b\n", "", "89abcdef0123456789abcdef0123456789abcdef refs/heads/b\n^x\n")
+	f.Add("89abcdef0123456789abcdef0123456789abcdef", "", "")
+	f.Add("ref: refs/../HEAD", "ref: refs/heads/a", "\x00 refs/heads/a")
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, head, loose, packed string) {
+		write(t, dir, map[string]string{".git/HEAD": head, ".git/refs/heads/a": loose, ".git/packed-refs": packed})
+		got, _ := node.CommitOf(dir)
+		if hex := strings.Trim(got, "0123456789abcdef") == ""; !hex || len(got) != 0 && len(got) != 40 && len(got) != 64 {
+			t.Errorf("commit %q", got)
+		}
+		if got != "" && !strings.Contains(head+loose+packed, got) {
+			t.Errorf("commit %q, which nobody wrote", got)
+		}
+	})
+}

@@ -153,7 +153,7 @@ func (n *Node) refused(b built) api.Load {
 // noteLoad is the record of a load's end. n.mu is held.
 func (n *Node) noteLoad(b built, result string) api.Load {
 	all := n.counts.Loaded + n.counts.Unchanged + n.counts.Refused
-	n.last = api.Load{ID: fmt.Sprintf("n-%s-%d", n.boot, all), Result: result, At: time.Now().UTC(), Seconds: time.Since(b.began).Seconds()}
+	n.last = api.Load{ID: fmt.Sprintf("n-%s-%d", n.boot, all), Result: result, At: time.Now().UTC(), Seconds: time.Since(b.began).Seconds(), Commit: b.print.commit}
 	if n.current != nil {
 		n.last.World = n.current.id()
 	}
@@ -166,8 +166,10 @@ func (n *Node) noteLoad(b built, result string) api.Load {
 	case result == api.LoadRefused:
 		log = n.log.Error
 	}
-	log("load ended", "id", n.last.ID, "result", result, "world", n.last.World, "seconds", n.last.Seconds, "errors", n.last.Errors, "warnings", n.last.Warnings)
-	n.tell(api.EventLoad, n.last.ID, fmt.Sprintf("%s in %.3f s, errors: %d, warnings: %d", result, n.last.Seconds, n.last.Errors, n.last.Warnings), n.last)
+	log("load ended", "id", n.last.ID, "result", result, "world", n.last.World, "commit", n.last.Commit, "seconds", n.last.Seconds, "errors", n.last.Errors, "warnings", n.last.Warnings)
+	told := n.last
+	told.Findings = told.Findings[:min(len(told.Findings), api.EventFindingsMax)]
+	n.tell(api.EventLoad, told.ID, fmt.Sprintf("%s in %.3f s, %d errors, %d warnings", result, told.Seconds, told.Errors, told.Warnings), told)
 	return n.last
 }
 

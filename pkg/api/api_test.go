@@ -39,7 +39,10 @@ func config() api.Config {
 				Node: "n1", Version: "v0", Ready: true, Listen: []string{"127.0.0.1:5300"}, LastLoad: api.Load{Result: api.LoadLoaded},
 				Geo: []api.Database{{Path: "city.mmdb", Type: "City", Built: time.Unix(1700000000, 0), Networks: 7, State: "current"}},
 			}
-			s.World.ID, s.World.Table = "w1", "t1"
+			s.Inputs = []api.Input{
+				{Name: api.InputZones, Path: "zones", Commit: "c1", Hash: "h1", Modified: time.Unix(1700000002, 0)}, {Name: api.InputBinary, Path: "geodns"},
+			}
+			s.World.ID, s.World.Table, s.World.Generation = "w1", "t1", 7
 			s.World.SetZones([]zone.Info{{Origin: "example.com.", File: "example.com.zone", Serial: 9, Records: 4}})
 			return s
 		},
@@ -257,6 +260,14 @@ func TestMetrics(t *testing.T) {
 		`geodns_responses_total{rcode="NOERROR"} 4`,
 		`geodns_responses_total{rcode="RCODE17"} 1`,
 		`geodns_policy_answers_total{policy="www"} 3`,
+		`geodns_answers_by_region_total{region="fra"} 6`,
+		`geodns_answers_by_region_total{region="_other"} 0`,
+		`geodns_input_info{commit="c1",hash="h1",input="zones",path="zones"} 1`,
+		`geodns_input_info{commit="",hash="",input="binary",path="geodns"} 1`,
+		`geodns_input_modified_timestamp_seconds{input="zones",path="zones"} 1.700000002e+09`,
+		`geodns_world_generation 7`,
+		`geodns_event_streams 0`,
+		`geodns_event_streams_dropped_total 0`,
 		`geodns_probes_total{kind="http",result="failed"} 2`,
 		`geodns_reloads_total{result="refused"} 1`,
 		`geodns_reload_last_success_timestamp_seconds 1.700000001e+09`,

@@ -223,7 +223,7 @@ func registerEvents(api huma.API, events *Events) {
 	}
 	huma.Register(api, needs(huma.Operation{
 		OperationID: "events", Method: http.MethodGet, Path: "/v1/events", Summary: "What happens, as it happens: server-sent events",
-		Description: "Events of the kind `verdict` have a VerdictEvent as their data, `lease` a LeaseEvent, `load` a Load and `swap` a SwapEvent; " +
+		Description: "Events of the kind `verdict` have a VerdictEvent as their data, `lease` a LeaseEvent, `load` a Load with its first 10 findings, and `swap` a SwapEvent; " +
 			"their ids are those of what happened. A listener is written to some times a second at most. Who does not keep up is cut off, " +
 			"and so is everybody after a while, so that credentials are looked at again; come back with Last-Event-ID.",
 		Errors: []int{http.StatusServiceUnavailable},

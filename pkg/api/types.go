@@ -104,6 +104,7 @@ type Load struct {
 	At       time.Time `json:"at,omitzero"      doc:"When it ended"`
 	Seconds  float64   `json:"duration_seconds" doc:"How long it took"`
 	World    string    `json:"world,omitempty"  doc:"Id of the world that serves after it"`
+	Commit   string    `json:"commit,omitempty" doc:"Of the git work tree that the zones are in, as they were read, refused or not"`
 	Findings []Finding `json:"findings"         doc:"Errors and warnings, the first 100"`
 	Errors   int       `json:"errors_total"     doc:"How many errors there were"`
 	Warnings int       `json:"warnings_total"   doc:"How many warnings there were"`
@@ -119,6 +120,9 @@ const (
 
 // FindingsListedMax is how many findings a Load lists: nobody reads more, and one missing name can cause thousands.
 const FindingsListedMax = 100
+
+// EventFindingsMax is how many of them an event of the kind EventLoad has: thousands of events are kept.
+const EventFindingsMax = 10
 
 // Finding is one error or warning in an operator's file.
 type Finding struct {

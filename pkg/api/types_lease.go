@@ -99,7 +99,7 @@ const (
 	CauseLeases   = "leases"
 )
 
-// Kinds of events beside EventVerdict. The data of EventLoad is a Load.
+// Kinds of events beside EventVerdict. The data of EventLoad is a Load, with few of its findings.
 const (
 	EventLease = "lease"
 	EventLoad  = "load"
