@@ -96,10 +96,11 @@ func manDate() (date time.Time, text string, err error) {
 // manList is a section with a paragraph for each line of a text: a word, and what it means.
 func manList(title, text string) string {
 	escape := strings.NewReplacer(`\`, `\e`, "-", `\-`)
-	section := ".SH " + title + "\n"
+	var section strings.Builder
+	section.WriteString(".SH " + title + "\n")
 	for line := range strings.Lines(text) {
 		word, meaning, _ := strings.Cut(strings.TrimSpace(line), " ")
-		section += ".TP\n\\fB" + escape.Replace(word) + "\\fP\n\\&" + escape.Replace(strings.TrimSpace(meaning)) + "\n"
+		section.WriteString(".TP\n\\fB" + escape.Replace(word) + "\\fP\n\\&" + escape.Replace(strings.TrimSpace(meaning)) + "\n")
 	}
-	return section
+	return section.String()
 }

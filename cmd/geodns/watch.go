@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
 	"slices"
@@ -223,11 +222,8 @@ func because(ctx context.Context, err error) error {
 
 // open asks for a stream that goes on after the last event.
 func (w *watcher) open(ctx context.Context) (*http.Response, error) {
-	path := "/v1/events"
-	if len(w.kinds) > 0 {
-		path += "?" + url.Values{"kinds": {strings.Join(w.kinds, ",")}}.Encode()
-	}
-	request, err := w.client.request(ctx, http.MethodGet, path, "text/event-stream", nil)
+	// All kinds: those that are not wanted are few, and left out here.
+	request, err := w.client.request(ctx, http.MethodGet, "/v1/events", "text/event-stream", nil)
 	if err != nil {
 		return nil, err
 	}

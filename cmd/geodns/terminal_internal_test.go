@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -30,7 +32,7 @@ func openTerminal(t *testing.T, width, height uint16) *terminalPair {
 		t.Skipf("no pseudo-terminals here: %v", err)
 	}
 	fd := int(other.Fd())
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+	if err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
 	}
 	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
