@@ -3,9 +3,12 @@ package api
 import (
 	"context"
 	"crypto/subtle"
+	"net/http"
 	"net/netip"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/go-jose/go-jose/v4"
 )
 
@@ -77,3 +80,22 @@ func ParseKeys(body []byte) ([]jose.JSONWebKey, error) { return parseKeys(body) 
 
 // Refetch fetches the issuer's keys, as Run does when it is time.
 func (o *OIDC) Refetch(ctx context.Context) { o.fetch(ctx) }
+
+// UndeclaredNeed says what comes of an operation that declares no permission.
+func UndeclaredNeed() error { return needOf(openOperation()) }
+
+// UngrantableNeed says what comes of one whose permission is in no table.
+func UngrantableNeed() error { return needOf(needs(openOperation(), "status", "write")) }
+
+// openOperation is one of no permission.
+func openOperation() huma.Operation {
+	return huma.Operation{OperationID: "open", Method: http.MethodGet, Path: "/v1/open"}
+}
+
+// needOf registers an operation and looks at its need.
+func needOf(op huma.Operation) error {
+	operations := humago.New(http.NewServeMux(), huma.DefaultConfig("test", "v0"))
+	huma.Register(operations, op, func(context.Context, *struct{}) (*struct{}, error) { return nil, nil })
+	_, err := declaredNeeds(operations.OpenAPI(), "")
+	return err
+}

@@ -132,7 +132,7 @@ func assemble(t *testing.T, header, claims map[string]any, mac func([]byte) []by
 var signingKeys = sync.OnceValues(func() (*rsa.PrivateKey, *ecdsa.PrivateKey) {
 	r, err := rsa.GenerateKey(rand.Reader, 2048)
 	e, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err := errors.Join(err, err2); err != nil {
+	if err = errors.Join(err, err2); err != nil {
 		panic(err)
 	}
 	return r, e
