@@ -121,7 +121,7 @@ func TestAccessWarnings(t *testing.T) {
 	write(t, dir, map[string]string{"tokens": strings.TrimSpace(line) + " role=oncall\n", "roles": ""})
 	cfg.AuthTokens, cfg.AuthRoles = filepath.Join(dir, "tokens"), filepath.Join(dir, "roles")
 	cfg.OIDC = node.OIDC{Issuer: "https://login.example.com", Audience: "geodns"}
-	findings := node.Check(cfg)
+	findings := node.Check(cfg).Findings
 	var all strings.Builder
 	for _, f := range findings {
 		all.WriteString(f.String() + "\n")
@@ -134,7 +134,7 @@ func TestAccessWarnings(t *testing.T) {
 	if err := os.Chmod(cfg.AuthRoles, 0o666); err != nil { // beyond any umask
 		t.Fatal(err)
 	}
-	if findings := node.Check(cfg); !strings.Contains(findings[len(findings)-1].String()+findings[0].String()+findings[1].String(), "anybody on this machine can give rights here") {
+	if findings := node.Check(cfg).Findings; !strings.Contains(findings[len(findings)-1].String()+findings[0].String()+findings[1].String(), "anybody on this machine can give rights here") {
 		t.Errorf("findings %v", findings)
 	}
 }

@@ -237,6 +237,9 @@ func (n *Node) listenAPI() error {
 		Status: n.status, Targets: n.targets, Ready: n.ready, Explain: n.explain, Reload: n.Reload, Health: n.apiHealth(), Leases: n.apiLeases(), Audit: n.apiAudit(), Listing: n.listing(),
 		Metrics: api.Metrics{Health: n.health.Stats, Loads: n.loadCounts, Server: n.server.Stats, Regions: n.regionAnswers},
 	}
+	cfg.TargetAttributes = func(id string) api.Attributes {
+		return n.attributes(operator.Object{Kind: operator.KindTarget, Name: id})
+	}
 	cfg.Access, cfg.TLS = n.access.credentials()
 	var err error
 	n.api, err = api.New(cfg)

@@ -249,16 +249,11 @@ func (n *Node) attributes(o operator.Object) api.Attributes {
 	if o.Kind == operator.KindTarget {
 		for _, t := range n.currentLoad().compiled.Document.Targets {
 			if t.ID == o.Name {
-				return targetAttributes(t)
+				return api.Attributes{"target": {t.ID}, "pool": {t.Pool.Name}, "region": {t.Region.Name}, "tag": t.Tags}
 			}
 		}
 	}
 	return of
-}
-
-// targetAttributes are what grants are held against for a target.
-func targetAttributes(t *policy.Target) api.Attributes {
-	return api.Attributes{"target": {t.ID}, "pool": {t.Pool.Name}, "region": {t.Region.Name}, "tag": t.Tags}
 }
 
 // touches counts the targets that a lease over an object touches.

@@ -16,6 +16,7 @@ import (
 
 	"geodns/pkg/api"
 	"geodns/pkg/health"
+	"geodns/pkg/operator"
 )
 
 // operation is one that the API's description has.
@@ -41,7 +42,7 @@ func described(t *testing.T) []operation {
 	if err := json.Unmarshal([]byte(text(t, ask(t, config(), "GET", "/openapi.json"))), &document); err != nil {
 		t.Fatal(err)
 	}
-	fill := strings.NewReplacer("{pop}", "fra", "{pool}", "web", "{target}", "eu1", "{check}", "web")
+	fill := strings.NewReplacer("{pop}", "fra", "{pool}", "web", "{target}", "eu1", "{check}", "web", "{id}", "a")
 	var all []operation
 	for path, methods := range document.Paths {
 		for method, op := range methods {
@@ -64,7 +65,23 @@ func watched() (cfg api.Config, calls *atomic.Int64) {
 	within := cfg
 	cfg.Status = func() api.Status { calls.Add(1); return within.Status() }
 	cfg.Targets = func() []api.Target { calls.Add(1); return within.Targets() }
-	cfg.Reload = func(ctx context.Context) (api.Load, error) { calls.Add(1); return within.Reload(ctx) }
+	cfg.Reload = func(ctx context.Context, who string) (api.Load, error) { calls.Add(1); return within.Reload(ctx, who) }
+	cfg.Leases.Put = func(ctx context.Context, r operator.Request) (api.LeaseResult, error) {
+		calls.Add(1)
+		return within.Leases.Put(ctx, r)
+	}
+	cfg.Leases.End = func(ctx context.Context, id, owner, reason string, dry bool) (api.LeaseResult, error) {
+		calls.Add(1)
+		return within.Leases.End(ctx, id, owner, reason, dry)
+	}
+	cfg.Leases.List = func() []operator.Lease { calls.Add(1); return within.Leases.List() }
+	cfg.Audit.Last = func(n int, keep func(*operator.Entry) bool) ([]operator.Entry, error) {
+		calls.Add(1)
+		return within.Audit.Last(n, keep)
+	}
+	cfg.Listing.Pools = func() []api.Pool { calls.Add(1); return within.Listing.Pools() }
+	cfg.Listing.Policies = func() []api.Policy { calls.Add(1); return within.Listing.Policies() }
+	cfg.Listing.Zones = func(after string, n int) ([]api.Zone, int) { calls.Add(1); return within.Listing.Zones(after, n) }
 	cfg.Health.Vote = func(ctx context.Context, target string, v health.Vote) (bool, error) {
 		calls.Add(1)
 		return within.Health.Vote(ctx, target, v)
