@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -75,5 +76,26 @@ func TestExplainNotes(t *testing.T) {
 	if notes := strings.Join(e.Tiers[0].Targets[0].Notes, "\n"); !strings.Contains(notes, "check web: up since ") || !strings.Contains(notes, ", by first-probe") ||
 		!strings.Contains(notes, "own vote: 127.0.0.21 up, probed at ") {
 		t.Errorf("noted: %s", notes)
+	}
+}
+
+// TestExplainLong shows that of an explanation with more lines than an answer holds, what is decided is told all the same.
+func TestExplainLong(t *testing.T) {
+	var pool strings.Builder
+	for i := range 400 {
+		fmt.Fprintf(&pool, "      - {name: t%d, region: r, values: [198.51.%d.%d]}\n", i, 100+i/200, 1+i%200)
+	}
+	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": "regions: [{name: r}]\npools:\n  - name: web\n    targets:\n" + pool.String() +
+		"policies: [{name: www, answers: 16, all_down: servfail, rules: [{name: all, pool: web}]}]\n"})
+	n, _ := run(t, cfg)
+	lines, r := chaos(t, n, "tcp", "www.example.com.explain.geodns.", "")
+	text := strings.Join(lines, "\n")
+	if r.Rcode != dns.RcodeSuccess || len(lines) != node.ChaosLinesMax {
+		t.Errorf("%s, %d lines", dns.RcodeToString[r.Rcode], len(lines))
+	}
+	for _, want := range []string{"question  www", "tier 1    pool web", "lines more here, which the API has", "choice    web/", "runner-up web/", "flip      another draw", "answer    www.example.com. 60 IN A ", "node      test"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
 	}
 }

@@ -36,6 +36,18 @@ const (
 	TextMax = 1024
 )
 
+// Limits on policy tests.
+const (
+	// TestFilesMax is the most files of tests below one folder: as many as there may be of policies.
+	TestFilesMax = FilesMax
+	// TestsMax is the most tests of one file: more are generated, and can be generated into several.
+	TestsMax = 10_000
+	// testLineMax is the longest line of a test, in bytes: it has room for some hundred targets.
+	testLineMax = 4096
+	// testClientsMax is how many networks of a prefix are asked for: what tells clients apart is seldom finer than a part in so many.
+	testClientsMax = 256
+)
+
 // Ranges of numbers.
 const (
 	// ScopesMany is the number of scopes past which a policy is warned of: about all that a large resolver's cache holds.

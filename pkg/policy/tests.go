@@ -28,18 +28,6 @@ import (
 // is also in doubt, as what was never probed is. `pick: hash` is a draw as any other: which target it gives a network is nothing that
 // a policy says.
 
-// Limits on policy tests. A check runs them all, some hundred in a millisecond.
-const (
-	// TestFilesMax is the most files of tests below one folder: as many as there may be of policies.
-	TestFilesMax = FilesMax
-	// TestsMax is the most tests of one file: more are generated, and can be generated into several.
-	TestsMax = 10_000
-	// testLineMax is the longest line of a test, in bytes: it has room for some hundred targets.
-	testLineMax = 4096
-	// testClientsMax is how many networks of a prefix are asked for: what tells clients apart is seldom finer than a part in so many.
-	testClientsMax = 256
-)
-
 // Test is one policy test.
 type Test struct {
 	Name  string       // "": it has none
