@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -444,6 +445,40 @@ func TestVerifyBetweenSteps(t *testing.T) {
 				t.Errorf("after a start: notes %q", report.Notes)
 			}
 		})
+	}
+}
+
+// TestVerifyBeside verifies the log of a server that writes, begins segments and removes them: nothing is found.
+func TestVerifyBeside(t *testing.T) {
+	t.Parallel()
+	conf := operator.LogConfig{Dir: t.TempDir(), SegmentBytes: 10_000, KeepBytes: 50_000}
+	conf.Use(new(faults).disk())
+	l := openLog(t, conf)
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := l.Append(change(i)); err != nil {
+				t.Error(err)
+				return
+			}
+			if i%10 == 0 {
+				if err := l.Checkpoint(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	defer group.Wait()
+	defer close(stop)
+	for l.Status().First < 300 { // ten segments or so are gone
+		wantWhole(t, conf.Dir)
 	}
 }
 
