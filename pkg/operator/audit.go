@@ -275,7 +275,7 @@ func (l *Log) release() error {
 		err = l.file.Close()
 		l.file = nil
 	}
-	return errors.Join(err, l.lock.Close())
+	return errors.Join(err, unlockFile(l.lock), l.lock.Close())
 }
 
 // path is that of a file of the folder.

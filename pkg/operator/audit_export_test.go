@@ -11,7 +11,6 @@ const (
 	CheckpointEntries = checkpointEntries
 	CheckpointAge     = checkpointAge
 	NoHash            = noHash
-	SeqMax            = seqMax
 	WhyMax            = whyMax
 	ValueMax          = valueMax
 	LineMax           = lineMax

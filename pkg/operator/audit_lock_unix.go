@@ -16,3 +16,6 @@ func lockFile(file *os.File) (bool, error) {
 	}
 	return err == nil, err
 }
+
+// unlockFile gives the lock free. Closing the file alone does not while a process that is about to be started has a copy of it.
+func unlockFile(file *os.File) error { return syscall.Flock(int(file.Fd()), syscall.LOCK_UN) }

@@ -12,13 +12,8 @@ import (
 	"strings"
 )
 
-const (
-	// segmentExt ends the names of segments.
-	segmentExt = ".jsonl"
-
-	// seqMax bounds what is believed of a number in a file that does not hold: no log gets so far, and there is room behind it.
-	seqMax = 1 << 62
-)
+// segmentExt ends the names of segments.
+const segmentExt = ".jsonl"
 
 // segment is a file of the log.
 type segment struct {
@@ -33,7 +28,7 @@ func segmentName(first uint64) string { return fmt.Sprintf("%020d%s", first, seg
 func parseSegmentName(name string) (uint64, bool) {
 	digits, found := strings.CutSuffix(name, segmentExt)
 	first, err := strconv.ParseUint(digits, 10, 64)
-	return first, found && err == nil && first > 0 && first < seqMax && segmentName(first) == name
+	return first, found && err == nil && first > 0 && segmentName(first) == name
 }
 
 // listSegments gives the segments of a folder in order, and the names of files that pretend to be some.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -19,6 +20,10 @@ const (
 
 	// unbornBytes: a first segment that is no larger has the two lines at most that are written before key.pub.
 	unbornBytes = 4 << 10
+
+	// believeMax bounds how far a number in a file that somebody changed may be from the last one that is sure: no more entries fit in
+	// the files, and a log that believed any number would have none left.
+	believeMax = 1 << 40
 )
 
 // OpenLog opens the log of a folder for writing, and begins one where there is none. What is there is checked from the last checkpoint
@@ -107,12 +112,9 @@ func (l *Log) open() error {
 		}
 		return l.writePublic() // the last step: with it the log is there
 	}
-	r := &resumption{l: l, segments: segments}
+	r := &resumption{l: l, segments: segments, strange: strange}
 	if fresh {
 		r.complain("its private key is missing: a new one signs from here on")
-	}
-	for _, name := range strange {
-		r.complain(name + " is no segment of this log")
 	}
 	return r.run()
 }
@@ -131,9 +133,12 @@ func (l *Log) born(segments []segment) (bool, error) {
 type resumption struct {
 	l          *Log
 	segments   []segment
+	strange    []string // files that pretend to be segments; nobody reads them
 	head, next checkpointFile
 	walk       walker
 	met        bool   // head's line was met
+	far        uint64 // numbers from here on are not believed
+	highest    uint64 // the highest number below it
 	wrong      string // the first thing that does not hold
 }
 
@@ -153,6 +158,7 @@ func (r *resumption) run() (err error) {
 	if r.next, err = readCheckpoint(r.l.path(headNextFile), public); err != nil {
 		return err
 	}
+	r.dropFar()
 	r.walk = walker{dir: r.l.conf.Dir, chain: chain{key: public}, see: r.see}
 	if err := r.read(); err != nil {
 		return err
@@ -165,6 +171,24 @@ func (r *resumption) run() (err error) {
 	return r.goOn()
 }
 
+// dropFar leaves out segments with a number that the log cannot have come to.
+func (r *resumption) dropFar() {
+	r.highest = r.head.seq()
+	if r.head.entry == nil && len(r.segments) > 0 && r.segments[0].first < math.MaxUint64/2 {
+		r.highest = r.segments[0].first
+	}
+	r.far = r.highest + uint64(min(totalBytes(r.segments), believeMax)) + startSegmentsMax
+	near := make([]segment, 0, len(r.segments))
+	for _, s := range r.segments {
+		if s.first < r.far {
+			near = append(near, s)
+		} else {
+			r.strange = append(r.strange, segmentName(s.first))
+		}
+	}
+	r.segments = near
+}
+
 // see compares head with the log, and keeps what is wrong.
 func (r *resumption) see(file string, line int, text []byte, e *Entry, wrong string) {
 	if wrong != "" {
@@ -172,6 +196,9 @@ func (r *resumption) see(file string, line int, text []byte, e *Entry, wrong str
 	}
 	if e != nil && e.Seq == r.head.seq() && string(text) == r.head.line {
 		r.met = true
+	}
+	if e != nil && e.Seq < r.far {
+		r.highest = max(r.highest, e.Seq)
 	}
 }
 
@@ -194,6 +221,7 @@ func (r *resumption) read() error {
 		if err := r.walk.segment(r.segments[i], next); err != nil {
 			return err
 		}
+		r.highest = max(r.highest, r.segments[i].first+uint64(r.walk.lines))
 	}
 	return nil
 }
@@ -253,6 +281,9 @@ func (r *resumption) goOn() error {
 		}
 		notes = r.say(notes, publicFile+" was missing or not the log's: it was written anew")
 	}
+	for _, name := range r.strange {
+		notes = r.say(notes, name+" is no segment of this log, and is not read")
+	}
 	l.prune()
 	_, err = l.put(notes)
 	return err
@@ -270,19 +301,12 @@ func (r *resumption) anew() error {
 	l, c := r.l, &r.walk.chain
 	l.broken = r.wrong
 	l.conf.Logger.Error("the audit log does not hold; it goes on in a new segment", "folder", l.conf.Dir, "reason", r.wrong)
-	l.seq, l.hash = r.head.seq(), noHash
+	l.seq, l.hash = r.highest+1, noHash
 	if c.held > 0 {
 		l.hash = c.heldHash
 	} else if r.head.entry != nil {
 		l.hash = r.head.entry.Hash
 	}
-	if n := len(r.segments); n > 0 {
-		l.seq = max(l.seq, r.segments[n-1].first+uint64(r.walk.lines))
-	}
-	if c.seq < seqMax {
-		l.seq = max(l.seq, c.seq)
-	}
-	l.seq++
 	r.first()
 	if r.head.wrong != "" {
 		// The next checkpoint would replace it, and somebody may want to see it. That it cannot be kept must not stop the server.
@@ -301,9 +325,9 @@ func (r *resumption) anew() error {
 // first chooses where a log that does not hold begins.
 func (r *resumption) first() {
 	l := r.l
-	checkpoint := r.head.entry
-	if checkpoint == nil {
-		checkpoint = r.walk.chain.checkpoint
+	checkpoint := r.walk.chain.checkpoint
+	if checkpoint == nil || r.head.seq() > checkpoint.Seq {
+		checkpoint = r.head.entry
 	}
 	if checkpoint != nil {
 		l.first, l.firstPrev = checkpoint.Checkpoint.First, checkpoint.Checkpoint.FirstPrev
