@@ -305,11 +305,16 @@ func TestExpiredThenPut(t *testing.T) {
 	if c := put(t, b, again, s); c.Before != nil || c.Lease.Revision != 3 || !c.Lease.Created.Equal(l.now()) || c.Entry.Kind != operator.EntryLeasePut {
 		t.Errorf("put: %+v", c)
 	}
+	l.after = 4 * time.Hour
+	again.Expires = noon().Add(5 * time.Hour)
+	if c := put(t, b, again, s); c.Lease.Revision != 5 || c.Entry.Seq != 10 { // one of another's stands before each
+		t.Errorf("put at once: %+v", c)
+	}
 	ended, next, err := b.Expire(l.now())
-	if err != nil || len(ended) != 1 || ended[0].Revision != 2 || !next.Equal(again.Expires) {
+	if err != nil || len(ended) != 2 || ended[0].Revision != 2 || ended[1].Revision != 4 || !next.Equal(again.Expires) {
 		t.Errorf("%+v, %s, %v", ended, next, err)
 	}
-	if got := l.kinds(); len(got) != 3 || got[1] != "lease.over drain.region.iad geodns" {
+	if got := l.kinds(); len(got) != 5 || got[1] != "lease.over drain.region.iad geodns" || got[3] != got[1] {
 		t.Errorf("the log has %q", got)
 	}
 }
