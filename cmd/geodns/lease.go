@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/url"
@@ -127,28 +125,6 @@ func objectOf(args []string) (operator.Object, error) {
 	return o, usagef("there is no kind %q; there are %s", args[0], strings.Join(kinds(), ", "))
 }
 
-// leaseID is the id of a lease that is not given one: the same for the same action on the same object, so that doing it again
-// changes the lease that is there.
-func leaseID(action operator.Action, o operator.Object) string {
-	odd := false
-	name := strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '_', r == '-':
-			return r
-		case r == '/':
-			return '.'
-		}
-		odd = true
-		return '.'
-	}, o.Name)
-	id := string(action) + "." + string(o.Kind) + "." + name
-	if odd { // two names may look the same then
-		sum := sha256.Sum256([]byte(o.String()))
-		id += "-" + hex.EncodeToString(sum[:4])
-	}
-	return id
-}
-
 // leaseExpiry is when a lease ends, by --until or --for. It is a time and no span, so that a request that is sent twice means the same.
 func leaseExpiry(cmd *cobra.Command, now time.Time) (time.Time, error) {
 	until := cmd.Flag("until").Value.String()
@@ -192,7 +168,7 @@ func putLease(cmd *cobra.Command, args []string, lease *api.PutLease) error {
 	lease.Override = isSet(cmd, "override")
 	id := cmd.Flag("id").Value.String()
 	if id == "" {
-		id = leaseID(operator.Action(lease.Action), object)
+		id = operator.LeaseID(operator.Action(lease.Action), object)
 	}
 	c, err := newClient(cmd)
 	if err != nil {

@@ -9,27 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"geodns/pkg/api"
-	"geodns/pkg/operator"
 )
-
-// TestLeaseID checks ids: readable where the name is plain, and never the same for two objects.
-func TestLeaseID(t *testing.T) {
-	for _, tt := range []struct {
-		action operator.Action
-		object operator.Object
-		want   string
-	}{
-		{operator.Drain, operator.Object{Kind: operator.KindRegion, Name: "fra"}, "drain.region.fra"},
-		{operator.Drain, operator.Object{Kind: operator.KindTarget, Name: "web/fra1"}, "drain.target.web.fra1"},
-		{operator.Set, operator.Object{Kind: operator.KindPool, Name: "web_a-b"}, "set.pool.web_a-b"},
-		{operator.Drain, operator.Object{Kind: operator.KindTag, Name: "a b"}, "drain.tag.a.b-cd7946cd"},
-		{operator.Drain, operator.Object{Kind: operator.KindTag, Name: "a.b"}, "drain.tag.a.b-38050892"},
-	} {
-		if got := leaseID(tt.action, tt.object); got != tt.want {
-			t.Errorf("%s %s: %s, want %s", tt.action, tt.object, got, tt.want)
-		}
-	}
-}
 
 // TestDrain covers what is sent, and what is printed of the answer.
 func TestDrain(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"slices"
@@ -197,9 +198,6 @@ func (w *watcher) follow(ctx context.Context) (began bool, err error) {
 		if e.id != "" {
 			w.last = e.id
 		}
-		if len(w.kinds) > 0 && !slices.Contains(w.kinds, e.kind) {
-			continue
-		}
 		if err := w.emit(&e); err != nil {
 			return true, &writeError{err}
 		}
@@ -222,8 +220,11 @@ func because(ctx context.Context, err error) error {
 
 // open asks for a stream that goes on after the last event.
 func (w *watcher) open(ctx context.Context) (*http.Response, error) {
-	// All kinds: those that are not wanted are few, and left out here.
-	request, err := w.client.request(ctx, http.MethodGet, "/v1/events", "text/event-stream", nil)
+	path := "/v1/events"
+	if len(w.kinds) > 0 {
+		path += "?" + url.Values{"kinds": {strings.Join(w.kinds, ",")}}.Encode()
+	}
+	request, err := w.client.request(ctx, http.MethodGet, path, "text/event-stream", nil)
 	if err != nil {
 		return nil, err
 	}

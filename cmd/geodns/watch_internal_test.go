@@ -98,8 +98,8 @@ func TestWatch(t *testing.T) {
 		{
 			"no longer allowed",
 			[]string{"--kinds", "lease,load", "-o", "yaml"},
-			[]string{swap(1) + "id: l-1\nevent: load\ndata: {}\n\n"},
-			[]string{" ", " l-1"},
+			[]string{"id: l-1\nevent: load\ndata: {}\n\n"},
+			[]string{"kinds=lease%2Cload ", "kinds=lease%2Cload l-1"},
 			"---\nid: l-1\nkind: load\ndata: {}\n",
 			[]string{"again in 1s", "geodns: the server says: 403 Forbidden\n"},
 			1,
