@@ -83,6 +83,7 @@ type Config struct {
 type Server struct {
 	listener net.Listener
 	http     *http.Server
+	secure   bool // it speaks TLS; http's own config is there sooner or later in any case
 	events   *Events
 	log      *slog.Logger
 }
@@ -104,7 +105,7 @@ func New(cfg Config) (*Server, error) {
 		listener: netutil.LimitListener(listener, ConnectionsMax),
 		http: &http.Server{
 			Handler:           handler,
-			TLSConfig:         cfg.TLS,
+			TLSConfig:         cfg.TLS.Clone(),
 			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: streamsMax},
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       requestTimeout,
@@ -113,6 +114,7 @@ func New(cfg Config) (*Server, error) {
 			MaxHeaderBytes:    headerBytesMax,
 			ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		},
+		secure: cfg.TLS != nil,
 		events: cfg.Health.Events,
 		log:    cfg.Log,
 	}, nil
@@ -161,7 +163,7 @@ func (s *Server) Close() error {
 
 // serve answers until the listener is closed, with TLS where there is a certificate.
 func (s *Server) serve() error {
-	if s.http.TLSConfig == nil {
+	if !s.secure {
 		return s.http.Serve(s.listener)
 	}
 	return s.http.ServeTLS(s.listener, "", "")
@@ -171,7 +173,7 @@ func (s *Server) serve() error {
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- s.serve() }()
-	s.log.Info("api listens", "address", s.Addr().String(), "tls", s.http.TLSConfig != nil)
+	s.log.Info("api listens", "address", s.Addr().String(), "tls", s.secure)
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving the api: %w", err)
