@@ -37,13 +37,17 @@ type access struct {
 }
 
 // newAccess reads everything for the first time. False: a file cannot be used.
-func newAccess(cfg *Config, log *slog.Logger, findings *source.Findings) (*access, bool) {
+// tokensChanged is told of each change of the tokens, with their names before and after; nil: nobody.
+func newAccess(cfg *Config, log *slog.Logger, tokensChanged func(before, after []string), findings *source.Findings) (*access, bool) {
 	a, usable := &access{cfg: cfg}, true
 	if cfg.AuthTokens != "" {
 		a.tokens = &reread[[]api.Token]{
 			what: "tokens", paths: []string{cfg.AuthTokens}, read: cfg.readTokens, same: sameTokens, log: log,
-			changed: func(_, after []api.Token) {
+			changed: func(before, after []api.Token) {
 				log.Info("tokens changed", "file", cfg.AuthTokens, "tokens", len(after))
+				if tokensChanged != nil {
+					tokensChanged(tokenNames(before), tokenNames(after))
+				}
 			},
 		}
 		usable = a.tokens.first(findings)
@@ -75,6 +79,15 @@ func newAccess(cfg *Config, log *slog.Logger, findings *source.Findings) (*acces
 		a.check(findings)
 	}
 	return a, usable
+}
+
+// tokenNames are the names of tokens, with what each may do.
+func tokenNames(tokens []api.Token) []string {
+	out := make([]string, len(tokens))
+	for i := range tokens {
+		out[i] = tokens[i].Name
+	}
+	return out
 }
 
 // check warns of rights that are named and of no effect.

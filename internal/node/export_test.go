@@ -158,7 +158,7 @@ type Access = access
 // NewAccess reads the files that are configured.
 func NewAccess(cfg *Config) (*Access, bool, source.Findings) {
 	var findings source.Findings
-	a, ok := newAccess(cfg, cfg.logger(), &findings)
+	a, ok := newAccess(cfg, cfg.logger(), nil, &findings)
 	return a, ok, findings
 }
 

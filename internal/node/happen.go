@@ -51,19 +51,11 @@ func (n *Node) publishEvent(kind, id string, document any) {
 // verdictHappened tells those who listen to the API, and has the verdict recorded. It does not block.
 func (n *Node) verdictHappened(e health.Event) {
 	n.tell(api.EventVerdict, e.ID, fmt.Sprintf("%s %s -> %s (%s)", e.Target, e.From, e.To, e.Reason), api.VerdictEventOf(e))
-	if n.audit == nil {
-		return
-	}
-	state := func(s string) json.RawMessage { return json.RawMessage(`{"state":"` + s + `"}`) }
-	entry := operator.Entry{
+	state := func(s string) json.RawMessage { return note(map[string]string{"state": s}) }
+	n.later(operator.Entry{
 		Time: e.At.UTC(), Kind: operator.EntryVerdict, Who: whoChecker, Object: "target " + e.Target, ID: e.ID, Why: e.Reason,
 		Before: state(e.From.String()), After: state(e.To.String()),
-	}
-	select {
-	case n.records <- entry:
-	default:
-		n.unrecorded.Add(1)
-	}
+	})
 }
 
 // leaseHappened tells of a lease that was made or changed (put), ended by hand (end) or by itself (over).

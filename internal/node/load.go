@@ -211,7 +211,7 @@ type Checked struct {
 func Check(cfg Config) Checked {
 	l, fs := load(&cfg, nil)
 	cfg.readSecrets(&fs)
-	newAccess(&cfg, cfg.logger(), &fs)
+	newAccess(&cfg, cfg.logger(), nil, &fs)
 	tests, testFindings := policy.LoadTests(cfg.Zones)
 	c := Checked{Ran: l != nil && !fs.HasErrors() && !testFindings.HasErrors()}
 	fs = append(fs, testFindings...)

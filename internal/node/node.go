@@ -49,6 +49,8 @@ type Node struct {
 	lines   lines
 	audit   *operator.Log  // nil: no state folder
 	book    *operator.Book // of leases; nil likewise
+	// unrecordable is why nothing can be recorded, and so nothing changed by operators; nil: it can.
+	unrecordable error
 	access  *access        // who may use the API
 	boot    string         // distinguishes the ids of two runs
 	regions *regionTable
@@ -101,7 +103,7 @@ func New(cfg Config) (*Node, error) {
 	n.read = first.print
 	var ofAccess source.Findings // no load's: they are read again by themselves
 	var usable bool
-	n.access, usable = newAccess(&n.cfg, n.log, &ofAccess)
+	n.access, usable = newAccess(&n.cfg, n.log, n.tokensChanged, &ofAccess)
 	if first.loaded == nil || cfg.Cookies.refused(first.secrets) || !usable {
 		return nil, &LoadError{sorted(append(first.findings, ofAccess...))}
 	}
@@ -113,9 +115,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n.served.Store(&served{now: first.loaded})
 	n.firstSecrets(first.secrets)
-	if err := n.openOperator(); err != nil {
-		return nil, err
-	}
+	n.openOperator()
 	if err := n.open(first); err != nil {
 		return nil, errors.Join(err, n.closeOperator())
 	}
@@ -282,7 +282,10 @@ func (n *Node) Run(ctx context.Context) error {
 		parts = append(parts, part{"watch", n.runWatch})
 	}
 	if n.audit != nil {
-		parts = append(parts, part{"audit", n.audit.Run}, part{"record", n.recordLoop}, part{"leases", n.expireLoop})
+		parts = append(parts, part{"audit", n.audit.Run}, part{"record", n.recordLoop})
+	}
+	if n.book != nil {
+		parts = append(parts, part{"leases", n.expireLoop})
 	}
 	if n.own != nil {
 		parts = append(parts, part{"cookies", func(ctx context.Context) error { return n.own.run(ctx, n.useSecrets) }})
@@ -297,7 +300,7 @@ func (n *Node) Run(ctx context.Context) error {
 			}
 		})
 	}
-	n.record(operator.Entry{Kind: operator.EntryStart, Who: whoServer, Object: "node " + n.cfg.Node, ID: n.currentLoad().id(), Why: n.cfg.Build, After: worldJSON(n.currentLoad().id())})
+	n.record(operator.Entry{Kind: operator.EntryStart, Who: whoServer, Object: "node " + n.cfg.Node, ID: n.currentLoad().id(), Why: n.cfg.Build, After: note(map[string]string{"world": n.currentLoad().id()})})
 	n.log.Info("serving", "node", n.cfg.Node, "listen", n.Addrs(), "world", n.currentLoad().id())
 	wg.Wait()
 	n.askers.Wait()

@@ -24,6 +24,10 @@ const (
 const (
 	// expiryWake bounds how long the end of a lease is waited for at once: the clock of the wall may be set meanwhile.
 	expiryWake = 30 * time.Second
+	// inUseWait is how long a start waits for another server to let go of the state folder: one that ends takes some seconds for its
+	// last answers, and clients ask again meanwhile. inUsePoll is how often it looks.
+	inUseWait = 5 * time.Second
+	inUsePoll = 50 * time.Millisecond
 	// recordsMax is how many verdicts may wait to be recorded. A mass failure of a large fleet is some thousands; what is more than
 	// the disk takes is counted in their place.
 	recordsMax = 8192
@@ -35,24 +39,45 @@ var errNoState = errors.New("there is no state folder (state in the server's fil
 // errStopped is said to who waits for something that will not happen any more.
 var errStopped = errors.New("the node has stopped")
 
-// openOperator opens the audit log and the leases. Without a state folder there are none.
-func (n *Node) openOperator() error {
+// openOperator opens the audit log and the leases. A server answers without them, and by the leases of its file: where nothing can be
+// recorded, nothing is changed, and a full disk does not keep it from starting.
+func (n *Node) openOperator() {
 	if n.cfg.State == "" {
+		n.unrecordable = errNoState
 		n.log.Warn("nothing is kept over a restart: no leases can be made, and there is no audit log")
-		return nil
+		return
 	}
 	var err error
-	n.audit, err = operator.OpenLog(operator.LogConfig{Dir: filepath.Join(n.cfg.State, "audit"), Logger: n.log})
-	if err != nil {
-		return fmt.Errorf("audit log: %w", err)
+	if n.audit, err = n.openAudit(); err != nil {
+		n.unrecordable = err
+		n.log.Error("the audit log cannot be opened: no leases can be made, and nothing is recorded until the next start", "error", err.Error())
 	}
-	n.book, err = operator.OpenBook(operator.BookConfig{
-		Path: n.cfg.stateFile("leases"), Record: n.audit.Append, Replay: n.replay, MaxFor: n.cfg.LeaseMax, Log: n.log,
-	})
-	if err != nil {
-		return errors.Join(fmt.Errorf("leases: %w", err), n.audit.Close())
+	cfg := operator.BookConfig{Path: n.cfg.stateFile("leases"), MaxFor: n.cfg.LeaseMax, Log: n.log, Record: n.recordNothing}
+	if n.audit != nil {
+		cfg.Record, cfg.Replay = n.audit.Append, n.replay
 	}
-	return nil
+	if n.book, err = operator.OpenBook(cfg); err != nil {
+		n.unrecordable = errors.Join(n.unrecordable, err)
+		n.log.Error("the leases cannot be read: none are in effect", "error", err.Error())
+	}
+}
+
+// openAudit opens the audit log. A server that ends, and holds it still, is waited for.
+func (n *Node) openAudit() (*operator.Log, error) {
+	cfg := operator.LogConfig{Dir: filepath.Join(n.cfg.State, "audit"), Logger: n.log}
+	poll := time.NewTicker(inUsePoll)
+	defer poll.Stop()
+	for end := time.Now().Add(inUseWait); ; <-poll.C {
+		log, err := operator.OpenLog(cfg)
+		if !errors.Is(err, operator.ErrLogInUse) || time.Now().After(end) {
+			return log, err
+		}
+	}
+}
+
+// recordNothing refuses every change.
+func (n *Node) recordNothing(...operator.Entry) ([]operator.Entry, error) {
+	return nil, n.unrecordable
 }
 
 // closeOperator closes the audit log, with a signature over all of it.
@@ -66,16 +91,20 @@ func (n *Node) closeOperator() error {
 	return nil
 }
 
-// replay gives the entries of the audit log that concern leases.
+// replay gives all entries of the audit log after one that concern leases. The file of leases is written at each change, so that
+// there is one at most, or all of a log whose file of leases is lost.
 func (n *Node) replay(after uint64) ([]operator.Entry, error) {
-	return n.audit.Entries(after, replayMax, func(e *operator.Entry) bool {
-		return e.Kind == operator.EntryLeasePut || e.Kind == operator.EntryLeaseEnd || e.Kind == operator.EntryLeaseOver
-	})
+	var all []operator.Entry
+	for {
+		some, err := n.audit.Entries(after, operator.EntriesMax, func(e *operator.Entry) bool {
+			return e.Kind == operator.EntryLeasePut || e.Kind == operator.EntryLeaseEnd || e.Kind == operator.EntryLeaseOver
+		})
+		if all = append(all, some...); err != nil || len(some) < operator.EntriesMax {
+			return all, err
+		}
+		after = some[len(some)-1].Seq
+	}
 }
-
-// replayMax bounds what is read of the log at the start: the file of leases is written at each change, so that there is one entry
-// after it at most, or all of a log whose file of leases is lost.
-const replayMax = 1 << 20
 
 // record writes entries that are no condition of what they tell of: a full disk must not keep files from being loaded.
 func (n *Node) record(entries ...operator.Entry) {
@@ -87,13 +116,32 @@ func (n *Node) record(entries ...operator.Entry) {
 	}
 }
 
-// worldJSON is a world's id as entries have it.
-func worldJSON(id string) json.RawMessage {
-	text, err := json.Marshal(map[string]string{"world": id})
-	if err != nil { // of a map of strings: it cannot be
+// note is what entries have of before and after.
+func note(document any) json.RawMessage {
+	text, err := json.Marshal(document)
+	if err != nil { // of strings: it cannot be
 		return nil
 	}
 	return text
+}
+
+// tokensChanged has a change of the API's tokens recorded: their names, and never what they are known by. The store's lock is held.
+func (n *Node) tokensChanged(before, after []string) {
+	n.later(operator.Entry{
+		Kind: operator.EntryTokens, Who: whoWatcher, Object: "tokens", Before: note(map[string][]string{"tokens": before}), After: note(map[string][]string{"tokens": after}),
+	})
+}
+
+// later has an entry recorded soon: by who cannot wait for the disk.
+func (n *Node) later(e operator.Entry) {
+	if n.audit == nil {
+		return
+	}
+	select {
+	case n.records <- e:
+	default:
+		n.unrecorded.Add(1)
+	}
 }
 
 // overrides are the leases of now; nil is none.
@@ -128,7 +176,7 @@ func (n *Node) leaseScene() operator.Scene {
 // putLease makes or changes a lease, and returns when the sockets answer by it.
 func (n *Node) putLease(_ context.Context, r operator.Request) (api.LeaseResult, error) {
 	if n.book == nil {
-		return api.LeaseResult{}, errNoState
+		return api.LeaseResult{}, n.unrecordable
 	}
 	began := time.Now()
 	change, err := n.book.Put(r, n.leaseScene())
@@ -141,7 +189,7 @@ func (n *Node) putLease(_ context.Context, r operator.Request) (api.LeaseResult,
 // endLease ends a lease, and returns when the sockets answer without it.
 func (n *Node) endLease(_ context.Context, id, owner, reason string, dryRun bool) (api.LeaseResult, error) {
 	if n.book == nil {
-		return api.LeaseResult{}, errNoState
+		return api.LeaseResult{}, n.unrecordable
 	}
 	began := time.Now()
 	change, err := n.book.End(id, owner, reason, dryRun, n.leaseScene())
@@ -216,7 +264,7 @@ func (n *Node) expireLoop(ctx context.Context) error {
 	}
 }
 
-// recordLoop records verdicts, all that wait in one write.
+// recordLoop records what came by later, all that waits in one write.
 func (n *Node) recordLoop(ctx context.Context) error {
 	for {
 		var entries []operator.Entry
@@ -236,7 +284,7 @@ func (n *Node) recordLoop(ctx context.Context) error {
 		}
 		if lost := n.unrecorded.Swap(0); lost > 0 {
 			entries = append(entries, operator.Entry{
-				Kind: operator.EntryVerdict, Who: whoChecker, Why: fmt.Sprintf("%d verdicts came faster than they could be recorded, and are in the log alone", lost),
+				Kind: operator.EntryVerdict, Who: whoChecker, Why: fmt.Sprintf("%d entries came faster than they could be recorded, and are in the server's log alone", lost),
 			})
 		}
 		n.record(entries...)
@@ -280,14 +328,22 @@ func (n *Node) apiLeases() api.Leases {
 	}
 }
 
+// auditStatus is how the record stands.
+func (n *Node) auditStatus() operator.LogStatus {
+	if n.audit == nil {
+		return operator.LogStatus{Failed: n.unrecordable.Error()}
+	}
+	return n.audit.Status()
+}
+
 // apiAudit is the audit log as the API asks it.
 func (n *Node) apiAudit() api.Audit {
 	if n.audit == nil {
-		none := func(uint64, int, func(*operator.Entry) bool) ([]operator.Entry, error) { return nil, errNoState }
 		return api.Audit{
-			After: none, Status: func() operator.LogStatus { return operator.LogStatus{} },
-			Last: func(int, func(*operator.Entry) bool) ([]operator.Entry, error) { return nil, errNoState },
+			After:  func(uint64, int, func(*operator.Entry) bool) ([]operator.Entry, error) { return nil, n.unrecordable },
+			Last:   func(int, func(*operator.Entry) bool) ([]operator.Entry, error) { return nil, n.unrecordable },
+			Status: n.auditStatus,
 		}
 	}
-	return api.Audit{After: n.audit.Entries, Last: n.audit.Last, Status: n.audit.Status}
+	return api.Audit{After: n.audit.Entries, Last: n.audit.Last, Status: n.auditStatus}
 }

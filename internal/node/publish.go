@@ -123,7 +123,8 @@ func (n *Node) recordLoad(b built, before *loaded) {
 		who = strings.Join(slices.Compact(slices.Sorted(slices.Values(b.who))), ", ")
 	}
 	n.record(operator.Entry{
-		Kind: operator.EntryLoad, Who: who, Object: "files", ID: b.loaded.id(), Before: worldJSON(before.id()), After: worldJSON(b.loaded.id()),
+		Kind: operator.EntryLoad, Who: who, Object: "files", ID: b.loaded.id(), Before: note(map[string]string{"world": before.id()}),
+		After: note(map[string]string{"world": b.loaded.id(), "commit": b.print.commit}),
 	})
 }
 

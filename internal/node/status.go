@@ -52,10 +52,8 @@ func (n *Node) status() api.Status {
 		}
 	}
 	s.Events = n.lines.list()
-	if n.audit != nil {
-		record := n.audit.Status()
-		s.Audit = api.AuditStatusOf(&record)
-	}
+	record := n.auditStatus()
+	s.Audit = api.AuditStatusOf(&record)
 	for _, a := range n.Addrs() {
 		s.Listen = append(s.Listen, a.String())
 	}

@@ -60,6 +60,9 @@ const (
 	logWho = "geodns"
 )
 
+// ErrLogInUse says that another process writes to the folder of a log.
+var ErrLogInUse = errors.New("another process writes there")
+
 // ErrLogClosed says that a log was used after its Close.
 var ErrLogClosed = errors.New("the audit log is closed")
 

@@ -74,7 +74,7 @@ func (l *Log) lockDir() error {
 	}
 	ok, err := lockFile(file)
 	if err == nil && !ok {
-		err = fmt.Errorf("another process writes to %q: stop it, or give this one a state folder of its own", l.conf.Dir)
+		err = fmt.Errorf("%q: %w: stop it, or give this one a state folder of its own", l.conf.Dir, ErrLogInUse)
 	}
 	if err != nil {
 		return errors.Join(err, file.Close())
