@@ -18,7 +18,8 @@ const WrongAddrsMax = wrongAddrsMax
 // The limits of a stream.
 const (
 	EventQueue     = eventQueue
-	FlushGap       = flushGap
+	FlushTick      = flushTick
+	FlushTogether  = flushTogether
 	FlushEvery     = flushEvery
 	FlushBytes     = flushBytes
 	HeartbeatEarly = heartbeatEarly
