@@ -28,6 +28,9 @@ const (
 	// tombstoneFor is how long one is kept after it would have expired: until nobody who heard of the lease can take it for one
 	// that still holds, and long enough to see in the morning what was done at night.
 	tombstoneFor = 24 * time.Hour
+	// acceptedMax bounds the breaks that are kept with a lease, in bytes of JSON: about as many as Guards tells. With all else at
+	// its longest, each byte of it escaped as six, a lease then has less than the 20 KiB that the audit log takes.
+	acceptedMax = 6 << 10
 	// recordAgain is how long after a failure the ends of leases are recorded anew.
 	recordAgain = 10 * time.Second
 )
@@ -250,13 +253,12 @@ func (b *Book) next(req *Request, had *Lease, now time.Time) Lease {
 func wall(t time.Time) time.Time { return t.UTC().Round(0) }
 
 // accepted lists what a lease breaks and its owners accepted: now, and before as far as it still does.
-func (b *Book) accepted(req *Request, s Scene, had, lease *Lease, breaks []string, now time.Time) []string {
-	var out []string
+func (b *Book) accepted(req *Request, s Scene, had, lease *Lease, breaks []string, now time.Time) (out []string) {
+	if had != nil && effectOf(had) == effectOf(lease) {
+		return had.Override
+	}
 	if had != nil && len(had.Override) > 0 {
-		still := had.Override
-		if effectOf(had) != effectOf(lease) {
-			still = b.prospectWithout(s, lease, now).breaks()
-		}
+		still := b.prospectWithout(s, lease, now).breaks()
 		for _, was := range had.Override {
 			if slices.Contains(still, was) {
 				out = append(out, was)
@@ -271,7 +273,19 @@ func (b *Book) accepted(req *Request, s Scene, had, lease *Lease, breaks []strin
 			out = append(out, broken)
 		}
 	}
-	return out[:min(len(out), BreaksMax+1)]
+	return fitting(out)
+}
+
+// fitting cuts a list of breaks to what a lease has room for.
+func fitting(breaks []string) []string {
+	size := 0
+	for i, s := range breaks {
+		size += len(asJSON(s))
+		if size > acceptedMax {
+			return append(slices.Clip(breaks[:i]), "and more")
+		}
+	}
+	return breaks
 }
 
 // End ends a lease by hand; it is ErrNoLease if there is none with this id. One that has ended stays as it is. Nothing that ends is
@@ -426,9 +440,9 @@ func entryOf(kind, who, why string, before, after *Lease) Entry {
 	return e
 }
 
-// asJSON is a lease as the audit log has it.
-func asJSON(l *Lease) json.RawMessage {
-	b, err := json.Marshal(l)
+// asJSON is a lease, or a part of one, as the audit log has it.
+func asJSON(v any) json.RawMessage {
+	b, err := json.Marshal(v)
 	if err != nil {
 		panic("a lease has no JSON: " + err.Error()) // its numbers and times were checked
 	}

@@ -14,6 +14,7 @@ import (
 
 	"geodns/internal/durable"
 	"geodns/pkg/operator"
+	"geodns/pkg/policy"
 )
 
 // trail is an audit log in memory, and a clock.
@@ -461,6 +462,39 @@ func TestBounds(t *testing.T) {
 	}
 	if _, oldest := b.Get("l0500"); len(b.List()) != operator.TombstonesMax || oldest {
 		t.Errorf("%d are kept, the oldest %t", len(b.List()), oldest)
+	}
+}
+
+// TestEntriesFit holds that the longest lease fits the audit log, and that doing it again is the same still.
+func TestEntriesFit(t *testing.T) {
+	const most = 20 << 10 // of an entry's Before and After, in bytes
+	long, tag := strings.Repeat("<", 500), strings.Repeat("x", policy.NameMax)
+	var text strings.Builder
+	fmt.Fprintf(&text, "regions: [{name: r, jurisdictions: [%q]}]\n", long)
+	fmt.Fprintf(&text, "pools: [{name: p, targets: [{name: a, region: r, values: [192.0.2.1], tags: [%q]}]}]\npolicies:\n", tag)
+	for i := range operator.BreaksMax {
+		fmt.Fprintf(&text, "  - {name: q%02d, all_down: serve-all, rules: [{name: u, geos: [unknown], pool: p, fence: none}, {name: all, pool: p, fence: [%q]}]}\n", i, long)
+	}
+	s, l := operator.Scene{Compiled: compile(t, text.String())}, &trail{}
+	b := newBook(t, l)
+	req := operator.Request{
+		ID: strings.Repeat("x", operator.LeaseIDMax), Action: operator.Set, State: "degraded", Admit: new(0.0), Object: object("tag " + tag), Owner: long[:256],
+		Reason: long, Ticket: long[:operator.TicketMax], Expires: noon().Add(time.Hour - 1), Override: true,
+	}
+	put(t, b, req, s)
+	if again := put(t, b, req, s); again.Changed {
+		t.Error("the same again is another")
+	}
+	if _, err := b.End(req.ID, long[:256], long, false, s); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range l.entries {
+		if len(e.Before) > most || len(e.After) > most || len(e.Object) > 512 {
+			t.Errorf("%s: %d and %d bytes, object %d", e.Kind, len(e.Before), len(e.After), len(e.Object))
+		}
+	}
+	if got := b.List()[0].Override; len(got) < 3 || got[len(got)-1] != "and more" {
+		t.Errorf("kept: %q", got)
 	}
 }
 

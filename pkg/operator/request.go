@@ -29,6 +29,8 @@ const (
 	ReasonMax = 500
 	// TicketMax is the longest ticket, in bytes: a number, or a short URL.
 	TicketMax = 100
+	// objectNameMax is the longest name of an object, in bytes. A target's id, which has two names, is the longest that files can give.
+	objectNameMax = 2*policy.NameMax + 1
 	// ownerMax is the longest owner, in bytes. Credentials have shorter names; this is only a bound on a log line.
 	ownerMax = 256
 	// namesShown is how many names a message lists of those that exist.
@@ -74,6 +76,9 @@ func (r *Request) check(now time.Time, longest time.Duration) error {
 	}
 	if !r.Object.Kind.known() {
 		return wrong("kind", "%q is none: it is target, pool, region or tag", clip(string(r.Object.Kind)))
+	}
+	if len(r.Object.Name) > objectNameMax {
+		return wrong("name", "it has %d bytes: at most %d are allowed", len(r.Object.Name), objectNameMax)
 	}
 	if err := checkLine("owner", r.Owner, 1, ownerMax); err != nil {
 		return err

@@ -50,6 +50,7 @@ func TestRequests(t *testing.T) {
 		{"less than none", func(r *operator.Request) { r.Action, r.Admit = operator.Set, new(-0.01) }, "admit", "from 0 to 1"},
 		{"no number", func(r *operator.Request) { r.Action, r.Admit = operator.Set, new(math.NaN()) }, "admit", "from 0 to 1"},
 		{"another kind", func(r *operator.Request) { r.Object.Kind = "zone" }, "kind", "target, pool, region or tag"},
+		{"a name too long", func(r *operator.Request) { r.Object = object("tag " + strings.Repeat("x", 128)) }, "name", "at most 127"},
 		{"no owner", func(r *operator.Request) { r.Owner = "" }, "owner", "empty"},
 		{"no reason", func(r *operator.Request) { r.Reason = "" }, "reason", "say in a line"},
 		{"blank reason", func(r *operator.Request) { r.Reason = "  " }, "reason", "blanks"},
