@@ -51,9 +51,9 @@ type Node struct {
 	book    *operator.Book // of leases; nil likewise
 	// unrecordable is why nothing can be recorded, and so nothing changed by operators; nil: it can.
 	unrecordable error
-	access  *access        // who may use the API
-	boot    string         // distinguishes the ids of two runs
-	regions *regionTable
+	access       *access // who may use the API
+	boot         string  // distinguishes the ids of two runs
+	regions      *regionTable
 
 	// Of questions about the node itself.
 	served atomic.Pointer[served] // written before the World of its load is published
@@ -305,7 +305,7 @@ func (n *Node) Run(ctx context.Context) error {
 	wg.Wait()
 	n.askers.Wait()
 	close(n.stopped)
-	n.record(operator.Entry{Kind: operator.EntryStop, Who: whoServer, Object: "node " + n.cfg.Node, ID: n.currentLoad().id()})
+	n.recordWaiting(operator.Entry{Kind: operator.EntryStop, Who: whoServer, Object: "node " + n.cfg.Node, ID: n.currentLoad().id()})
 	return errors.Join(append(errs, n.closeOperator())...)
 }
 

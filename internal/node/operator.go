@@ -264,31 +264,34 @@ func (n *Node) expireLoop(ctx context.Context) error {
 	}
 }
 
-// recordLoop records what came by later, all that waits in one write.
+// recordLoop records what came by later.
 func (n *Node) recordLoop(ctx context.Context) error {
 	for {
-		var entries []operator.Entry
 		select {
 		case <-ctx.Done():
 			return nil
 		case e := <-n.records:
-			entries = append(entries, e)
+			n.recordWaiting(e)
 		}
-		for more := true; more; {
-			select {
-			case e := <-n.records:
-				entries = append(entries, e)
-			default:
-				more = false
-			}
-		}
-		if lost := n.unrecorded.Swap(0); lost > 0 {
-			entries = append(entries, operator.Entry{
-				Kind: operator.EntryVerdict, Who: whoChecker, Why: fmt.Sprintf("%d entries came faster than they could be recorded, and are in the server's log alone", lost),
-			})
-		}
-		n.record(entries...)
 	}
+}
+
+// recordWaiting records entries with all that wait behind them, in one write.
+func (n *Node) recordWaiting(entries ...operator.Entry) {
+	for more := true; more; {
+		select {
+		case e := <-n.records:
+			entries = append(entries, e)
+		default:
+			more = false
+		}
+	}
+	if lost := n.unrecorded.Swap(0); lost > 0 {
+		entries = append(entries, operator.Entry{
+			Kind: operator.EntryVerdict, Who: whoChecker, Why: fmt.Sprintf("%d entries came faster than they could be recorded, and are in the server's log alone", lost),
+		})
+	}
+	n.record(entries...)
 }
 
 // attributes are what grants are held against for a lease over an object.
