@@ -22,6 +22,7 @@ import (
 	"geodns/internal/source"
 	"geodns/pkg/dnswire"
 	"geodns/pkg/geo"
+	"geodns/pkg/operator"
 	"geodns/pkg/server"
 )
 
@@ -99,6 +100,10 @@ func settings() []setting {
 		{key: "auth::oidc_audience", env: "GEODNS_AUTH_OIDC_AUDIENCE", flag: "auth-oidc-audience", value: "", usage: "audience that they must be for"},
 		{key: "auth::oidc_name", env: "GEODNS_AUTH_OIDC_NAME", flag: "auth-oidc-name", value: "sub", usage: "claim that names the owner of what is done"},
 		{key: "auth::oidc_ca", env: "GEODNS_AUTH_OIDC_CA", flag: "auth-oidc-ca", value: "", usage: "file of the CAs of the issuer's certificate (the system's)"},
+		{
+			key: "leases::max", env: "GEODNS_LEASES_MAX", flag: "leases-max", value: operator.LeaseForDefault.String(),
+			usage: "longest time that a lease may be made for",
+		},
 		{key: "cookies::enabled", env: "GEODNS_COOKIES_ENABLED", flag: "cookies-enabled", value: true, usage: "speak DNS cookies"},
 		{
 			key: "cookies::secret_file", env: "GEODNS_COOKIES_SECRET_FILE", flag: "cookies-secret-file", value: "",
@@ -147,6 +152,9 @@ type fileConfig struct {
 		OIDCName     string `mapstructure:"oidc_name"`
 		OIDCCA       string `mapstructure:"oidc_ca"`
 	} `mapstructure:"auth"`
+	Leases struct {
+		Max string `mapstructure:"max"`
+	} `mapstructure:"leases"`
 	Health struct {
 		Allow    []string `mapstructure:"allow"`
 		Canaries []string `mapstructure:"canaries"`

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"geodns/internal/node"
 	"geodns/internal/source"
@@ -14,6 +15,12 @@ import (
 	"geodns/pkg/dnswire"
 	"geodns/pkg/health"
 	"geodns/pkg/server"
+)
+
+// What leases.max may be: shorter than a minute nobody could use, and what is to hold for longer than a quarter belongs into the files.
+const (
+	leaseMaxMin = time.Minute
+	leaseMaxMax = 90 * 24 * time.Hour
 )
 
 // resolver reads values and says what is wrong where: in the file as a finding, elsewhere as the first error.
@@ -51,6 +58,7 @@ func (r *resolver) resolve(raw *fileConfig) node.Config {
 	r.check("geo::max_moved", raw.Geo.MaxMoved > 0 && raw.Geo.MaxMoved <= 1, "%g is no share above 0 and at most 1", raw.Geo.MaxMoved)
 	cfg.Geo.MaxMoved = raw.Geo.MaxMoved
 	r.api(raw, &cfg)
+	cfg.LeaseMax = r.duration("leases::max", raw.Leases.Max, leaseMaxMin, leaseMaxMax)
 	cfg.HealthAllow = r.prefixes("health::allow", raw.Health.Allow)
 	cfg.HealthCanaries = r.canaries("health::canaries", raw.Health.Canaries, &cfg)
 	cfg.Cookies = r.cookies(raw)
@@ -101,6 +109,13 @@ func (r *resolver) file(key, name string) string {
 		return ""
 	}
 	return r.path(key, name)
+}
+
+// duration reads a time such as 24h.
+func (r *resolver) duration(key, text string, lo, hi time.Duration) time.Duration {
+	d, err := time.ParseDuration(text)
+	r.check(key, err == nil && d >= lo && d <= hi, "%q is no time from %s to %s, such as 24h", text, lo, hi)
+	return d
 }
 
 // cookies reads how DNS cookies are made.
