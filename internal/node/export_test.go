@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 	"geodns/pkg/api"
 	"geodns/pkg/dnswire"
 	"geodns/pkg/health"
+	"geodns/pkg/operator"
 	"geodns/pkg/policy"
 	"geodns/pkg/server"
 )
@@ -175,3 +177,14 @@ func (a *access) Document() api.Auth { return a.document() }
 
 // HealthNotes are what explain notes of a checked target.
 func HealthNotes(s *health.Status) []string { return healthNotes(s) }
+
+// RunLeasesAlone runs what ends leases, as it is when everything else of a node has ended already, and then closes the node.
+func (n *Node) RunLeasesAlone(ctx context.Context) error {
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	err := errors.Join(n.publish(ended), n.expireLoop(ctx))
+	return errors.Join(err, n.runWatch(ended), n.server.Close(), n.api.Close(), n.closeOperator())
+}
+
+// Leases are all leases.
+func (n *Node) Leases() []operator.Lease { return n.book.List() }

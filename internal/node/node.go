@@ -67,7 +67,7 @@ type Node struct {
 	built    chan built        // what the loader compiled
 	requests chan loadRequest  // of Reload
 	touched  chan struct{}     // size 1: some file changed
-	stopped  chan struct{}     // closed when Run ends: nobody loads any more
+	stopped  chan struct{}     // closed when the writer of the World ends: nobody loads any more
 	expiry   chan struct{}     // size 1: another lease may be the next to end
 
 	// To the recorder.
@@ -304,7 +304,6 @@ func (n *Node) Run(ctx context.Context) error {
 	n.log.Info("serving", "node", n.cfg.Node, "listen", n.Addrs(), "world", n.currentLoad().id())
 	wg.Wait()
 	n.askers.Wait()
-	close(n.stopped)
 	n.recordWaiting(operator.Entry{Kind: operator.EntryStop, Who: whoServer, Object: "node " + n.cfg.Node, ID: n.currentLoad().id()})
 	return errors.Join(append(errs, n.closeOperator())...)
 }

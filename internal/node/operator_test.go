@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -262,5 +263,33 @@ func TestRecord(t *testing.T) {
 	// The watcher may have loaded the file before it was asked to.
 	if text := strings.ReplaceAll(strings.Join(got, ", "), "watcher", "local"); text != "start by geodns, load by local, stop by geodns" {
 		t.Errorf("the record is: %s", text)
+	}
+}
+
+// TestLeaseOverAtTheEnd: a lease that is over while the node ends keeps nobody from ending.
+func TestLeaseOverAtTheEnd(t *testing.T) {
+	cfg := config(t, operatorFiles())
+	n, stop := run(t, cfg)
+	change(t, n, http.MethodPut, "/v1/leases/short", strings.Replace(drain("target", "web/ams1"), "3600", "1.2", 1))
+	stop()
+	n, err := node.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.RunLeasesAlone(ctx) }()
+	eventually(t, "the lease ends", func() bool {
+		all := n.Leases()
+		return len(all) == 1 && !all[0].Ended.IsZero()
+	})
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for who has ended")
 	}
 }

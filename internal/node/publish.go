@@ -45,6 +45,7 @@ func signal(c chan<- struct{}) {
 
 // publish is the one writer of the World: it swaps in what the loader compiled, and new states when verdicts change.
 func (n *Node) publish(ctx context.Context) error {
+	defer close(n.stopped) // at once: other parts, and answers of the API, wait for it, and Run waits for them
 	for {
 		select {
 		case <-ctx.Done():
