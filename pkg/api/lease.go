@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -71,7 +72,7 @@ func registerLeaseList(api huma.API, l *Leases) {
 		out.Body.Leases = []Lease{}
 		now := time.Now()
 		for _, lease := range l.List() {
-			if len(out.Body.Leases) < leaseDocumentsMax && (in.All || lease.Active(now)) && principalOf(ctx).May("leases", "read", l.Attributes(lease.Object)) {
+			if len(out.Body.Leases) < leaseDocumentsMax && (in.All || lease.Active(now)) && l.mayRead(ctx, &lease) {
 				out.Body.Leases = append(out.Body.Leases, l.document(&lease, now))
 			}
 		}
@@ -86,14 +87,36 @@ func registerLeaseList(api huma.API, l *Leases) {
 		Errors: []int{http.StatusNotFound},
 	}, "leases", "read"), func(ctx context.Context, in *input) (*output, error) {
 		lease, found := l.find(in.ID)
-		if !found {
+		if !found || !l.mayRead(ctx, &lease) { // ids have the names of objects in them: who may not read it does not learn that it is there
 			return nil, noLease(in.ID)
-		}
-		if err := permit(ctx, "leases", "read", l.Attributes(lease.Object)); err != nil {
-			return nil, err
 		}
 		return &output{l.document(&lease, time.Now())}, nil
 	})
+}
+
+// mayRead says whether who asks may know of a lease.
+func (l *Leases) mayRead(ctx context.Context, lease *operator.Lease) bool {
+	return principalOf(ctx).May("leases", "read", l.Attributes(lease.Object))
+}
+
+// leaveReadable takes out of a status what who asks could not ask for by itself.
+func (l *Leases) leaveReadable(ctx context.Context, s *Status) {
+	who, now := principalOf(ctx), time.Now()
+	if !who.MaySome("events", "read") {
+		s.Events = nil
+	}
+	if who.May("leases", "read", nil) {
+		return // all of them
+	}
+	var list []operator.Lease
+	if who.MaySome("leases", "read") {
+		list = slices.DeleteFunc(l.List(), func(lease operator.Lease) bool { return !lease.Active(now) || !l.mayRead(ctx, &lease) })
+	}
+	slices.SortStableFunc(list, func(a, b operator.Lease) int { return a.Expires.Compare(b.Expires) })
+	s.Leases, s.LeaseN = nil, len(list)
+	for i := range list[:min(len(list), LeasesListedMax)] {
+		s.Leases = append(s.Leases, l.document(&list[i], now))
+	}
 }
 
 // find gives a lease by its id.
@@ -202,6 +225,9 @@ func registerEndLease(api huma.API, l *Leases) {
 			return nil, noLease(in.ID)
 		}
 		if err := l.mayWrite(ctx, lease.Object); err != nil {
+			if !l.mayRead(ctx, &lease) {
+				err = noLease(in.ID)
+			}
 			return nil, err
 		}
 		result, err := l.End(ctx, in.ID, principalOf(ctx).Name, in.Reason, in.DryRun)

@@ -234,7 +234,14 @@ func TestObjects(t *testing.T) {
 		return api.Attributes{"pool": {pool}, "target": {id}, "region": {"eu"}, "tag": {"blue"}}
 	}
 	cfg.Access.Token = func(text string) (*api.Principal, bool) {
-		return &api.Principal{Name: "one", By: api.ByToken, Grants: grants(t, strings.ReplaceAll(text[len("gdt_"):], ";", " "))}, true
+		return &api.Principal{Name: "one", By: api.ByToken, Grants: grants(t, strings.Split(strings.ReplaceAll(text[len("gdt_"):], ";", " "), "/")...)}, true
+	}
+	within := cfg.Status
+	cfg.Status = func() api.Status {
+		s := within()
+		s.Leases, s.LeaseN = []api.Lease{{ID: "of the node", Reason: "kernel"}}, 1
+		s.Events = []api.EventLine{{Kind: api.EventLease, Text: "drain"}}
+		return s
 	}
 	const vote = `{"boot": 1, "sequence": 2, "age_seconds": 0, "state": "up"}`
 	for _, tt := range []struct {
@@ -251,6 +258,14 @@ func TestObjects(t *testing.T) {
 		{"votes:write;pop=ams", "PUT", "/v1/votes/fra/web/eu1", vote, 403, "one has no grant votes:write for this; there is votes:write pop=ams", "eu1"},
 		{"votes:write;pool=dr", "PUT", "/v1/votes/fra/web/none", vote, 403, "one has no grant votes:write for this", "none"},
 		{"explain:read;policy=www", "GET", "/v1/explain?name=www.example.com&client=192.0.2.1", "", 403, "one has no grant explain:read for this", "192.0.2"},
+		{"leases:read;region=ams", "GET", "/v1/leases/a", "", 404, "there is no lease", "fra"},
+		{"leases:read;region=ams", "GET", "/v1/leases", "", 200, `{"leases":[]}`, "fra"},
+		{"leases:write;region=ams", "DELETE", "/v1/leases/a", "", 404, "there is no lease", "fra"},
+		{"leases:*;region=fra", "DELETE", "/v1/leases/a", "", 200, `"ended_by":"one"`, "-"},
+		{"status:read", "GET", "/v1/status", "", 200, `"leases":[],"leases_total":0,"events":[]`, "kernel"},
+		{"status:read/leases:read;region=ams/events:read", "GET", "/v1/status", "", 200, `"leases":[],"leases_total":0,"events":[{`, "region fra"},
+		{"status:read/leases:read;region=fra", "GET", "/v1/status", "", 200, `"leases":[{"id":"a"`, "-"},
+		{"status:read/leases:read", "GET", "/v1/status", "", 200, `"leases":[{"id":"of the node"`, "-"},
 		{"explain:read", "GET", "/v1/explain?name=www.example.com&client=192.0.2.1", "", 200, "192.0.2.1/32", "-"},
 	} {
 		change := []func(*http.Request){bearer("gdt_" + tt.grant)}
