@@ -53,10 +53,11 @@ func registerAudit(api huma.API, a *Audit) {
 		if in.Kind != "" {
 			keep = func(e *operator.Entry) bool { return e.Kind == in.Kind }
 		}
-		entries, err := a.Last(in.N, keep)
+		read := func() ([]operator.Entry, error) { return a.Last(in.N, keep) }
 		if in.After > 0 {
-			entries, err = a.After(in.After, in.N, keep)
+			read = func() ([]operator.Entry, error) { return a.After(in.After, in.N, keep) }
 		}
+		entries, err := read()
 		if err != nil {
 			return nil, huma.Error503ServiceUnavailable("the audit log cannot be read: " + err.Error())
 		}

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -63,8 +65,10 @@ func register(api huma.API, cfg *Config) {
 	type statusOutput struct{ Body Status }
 	huma.Register(api, needs(huma.Operation{
 		OperationID: "status", Method: http.MethodGet, Path: "/v1/status", Summary: "What this node is and what it serves",
-	}, "status", "read"), func(context.Context, *struct{}) (*statusOutput, error) {
+		Description: "Leases are those that who asks may read, and so are events.",
+	}, "status", "read"), func(ctx context.Context, _ *struct{}) (*statusOutput, error) {
 		s := cfg.Status()
+		cfg.Leases.leaveReadable(ctx, &s)
 		s.Listen, s.Geo, s.Regions, s.Inputs = nonNil(s.Listen), nonNil(s.Geo), nonNil(s.Regions), nonNil(s.Inputs)
 		s.World.Zones, s.LastLoad.Findings, s.Cookies.Secrets = nonNil(s.World.Zones), nonNil(s.LastLoad.Findings), nonNil(s.Cookies.Secrets)
 		s.Regions, s.Inputs, s.Leases, s.Events = nonNil(s.Regions), nonNil(s.Inputs), nonNil(s.Leases), nonNil(s.Events)
@@ -261,6 +265,10 @@ func guard(mux *http.ServeMux, cfg *Config, d *door) http.Handler {
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, bodyBytesMax)
+		if wrong := wrongQuery(r.URL.RawQuery); wrong != "" {
+			writeProblem(w, http.StatusBadRequest, wrong)
+			return
+		}
 		if pattern == "" {
 			unmatched(mux, w, r)
 			return
@@ -271,6 +279,27 @@ func guard(mux *http.ServeMux, cfg *Config, d *door) http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// wrongQuery says what is wrong with a query; "": nothing. What cannot be read would be passed over, and of two values of a parameter
+// one: a dry run that was asked for so, or by a script whose variable is empty, would be none.
+func wrongQuery(text string) string {
+	values, err := url.ParseQuery(text)
+	if err != nil {
+		return fmt.Sprintf("the query %.200q cannot be read: %v", text, err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if len(values[name]) > 1 {
+			return fmt.Sprintf("the parameter %.80q stands %d times, and once is wanted", name, len(values[name]))
+		}
+	}
+	for part := range strings.SplitSeq(text, "&") {
+		// As a word alone it is true.
+		if name, value, given := strings.Cut(part, "="); given && value == "" && name == "dry_run" {
+			return "dry_run has no value: it is true or false"
+		}
+	}
+	return ""
 }
 
 // loopbackHost reports whether a Host header names this machine by itself.

@@ -136,3 +136,26 @@ func TestLeaseAnswers(t *testing.T) {
 		})
 	}
 }
+
+// TestUnclearQuery: nothing is done where what is asked could be read in two ways.
+func TestUnclearQuery(t *testing.T) {
+	cfg, calls := watched()
+	for query, status := range map[string]int{
+		"dry_run=true": 200, "dry_run": 200, "dry%5Frun=true": 200, "dry_run=": 400, "dry_run=&reason=x": 400, "dry_run=false&dry_run=true": 400,
+		"dry_run=true%zz": 400, "dry_run=yes": 422, "dryrun=true": 422, "reason=a&reason=b": 400, "reason=": 200,
+	} {
+		calls.Store(0)
+		response := ask(t, cfg, "DELETE", "/v1/leases/a?"+query)
+		if got := text(t, response); response.StatusCode != status || status != 200 && calls.Load() != 0 {
+			t.Errorf("%s: status %d, want %d: %s", query, response.StatusCode, status, got)
+		}
+	}
+}
+
+// TestAuditReadsOnce: where an answer goes on from an entry, the end of the log, which may be large, is not read as well.
+func TestAuditReadsOnce(t *testing.T) {
+	cfg, calls := watched() // which counts reads of the end alone
+	if response := ask(t, cfg, "GET", "/v1/audit?after=6"); !strings.Contains(text(t, response), `"seq":7`) || calls.Load() != 0 {
+		t.Errorf("status %d, %d reads of the end", response.StatusCode, calls.Load())
+	}
+}
