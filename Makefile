@@ -58,9 +58,10 @@ lint: ## format, vet for the platforms we build for, linters, and that everythin
 fmt: ## gofumpt and goimports, in place
 	$(GOLANGCI) fmt ./...
 
-gen: ## what `go generate` makes, and the dependency list
+gen: ## what `go generate` makes, the dependency list, the API's description
 	$(GO) generate ./...
 	$(GO) test -count=1 -run '^TestDependencies$$' . -update
+	$(GO) test -count=1 -run '^TestOpenAPI$$' ./pkg/api -update
 
 check: lint test race ## all that a change should pass
 

@@ -57,7 +57,7 @@ func TestKilled(t *testing.T) {
 		rounds = 1000
 	}
 	seed := dnstest.Seed(t)
-	k := newKilled(t, rand.New(rand.NewPCG(uint64(seed), 0)))
+	k := newKilled(t, rand.New(rand.NewPCG(seed, 0)))
 	for range rounds {
 		k.round(t)
 	}

@@ -68,7 +68,9 @@ func surveyAll(port, name string) error {
 		}
 		fmt.Fprintf(os.Stdout, "%s %s", addr, dns.RcodeToString[answer.Rcode])
 		for _, rr := range answer.Answer {
-			fmt.Fprint(os.Stdout, " ", rr.(*dns.A).A) //nolint:forcetypeassert // that was asked for
+			if a, ok := rr.(*dns.A); ok {
+				fmt.Fprint(os.Stdout, " ", a.A)
+			}
 		}
 		fmt.Fprintln(os.Stdout)
 	}

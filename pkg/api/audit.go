@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -23,13 +22,6 @@ type Audit struct {
 // complete says whether nothing is missing.
 func (a *Audit) complete() bool { return a.After != nil && a.Last != nil && a.Status != nil }
 
-// Entries of an answer of GET /v1/audit.
-const (
-	// auditDefault is a screen or two, auditMax some megabytes.
-	auditDefault = 100
-	auditMax     = 1000
-)
-
 // AuditLog is what GET /v1/audit answers.
 type AuditLog struct {
 	Entries []AuditEntry `json:"entries" doc:"Oldest first"`
@@ -38,6 +30,7 @@ type AuditLog struct {
 
 // registerAudit adds GET /v1/audit.
 func registerAudit(api huma.API, a *Audit) {
+	// By default a screen or two, at most some megabytes.
 	type input struct {
 		After uint64 `query:"after" doc:"Entries after this sequence number, oldest first, to read on; without it the last ones"`
 		Kind  string `query:"kind"  maxLength:"32" doc:"Of this kind alone"`
@@ -78,10 +71,10 @@ func auditEntryOf(e *operator.Entry) AuditEntry {
 		Seq: e.Seq, Time: e.Time, Kind: e.Kind, Who: e.Who, Object: e.Object, ID: e.ID, Why: e.Why, Ticket: e.Ticket, Prev: e.Prev, Hash: e.Hash,
 	}
 	if len(e.Before) > 0 {
-		d.Before = json.RawMessage(e.Before)
+		d.Before = e.Before
 	}
 	if len(e.After) > 0 {
-		d.After = json.RawMessage(e.After)
+		d.After = e.After
 	}
 	if e.Checkpoint != nil {
 		d.After = e.Checkpoint

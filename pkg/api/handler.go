@@ -75,11 +75,7 @@ func register(api huma.API, cfg *Config) {
 		return &statusOutput{s}, nil
 	})
 
-	type targetsOutput struct {
-		Body struct {
-			Targets []Target `json:"targets" doc:"Every target of the policies served, by id"`
-		}
-	}
+	type targetsOutput struct{ Body TargetList }
 	huma.Register(api, needs(huma.Operation{
 		OperationID: "targets", Method: http.MethodGet, Path: "/v1/targets", Summary: "Every target with its state",
 		Description: "A grant with patterns shows the targets that they match.",

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 	"unicode"
@@ -41,11 +42,7 @@ func (h *Health) complete() bool {
 // registerHealth adds what concerns checks and verdicts.
 func registerHealth(api huma.API, cfg *Config) {
 	h := &cfg.Health
-	type checksOutput struct {
-		Body struct {
-			Checks []Check `json:"checks" doc:"Every check of the policies served, by name"`
-		}
-	}
+	type checksOutput struct{ Body CheckList }
 	huma.Register(api, needs(huma.Operation{
 		OperationID: "checks", Method: http.MethodGet, Path: "/v1/checks", Summary: "Every check, with all that it leaves to defaults",
 	}, "checks", "read"), func(context.Context, *struct{}) (*checksOutput, error) {
@@ -175,11 +172,7 @@ func (in *votesInput) vote() (health.Vote, error) {
 
 // registerVotes adds PUT /v1/votes/{pop}/{pool}/{target}.
 func registerVotes(api huma.API, cfg *Config) {
-	type output struct {
-		Body struct {
-			Accepted bool `json:"accepted" doc:"Whether it counts now; false: a vote of this vantage point is known that is not older"`
-		}
-	}
+	type output struct{ Body VoteResult }
 	huma.Register(api, needs(huma.Operation{
 		OperationID: "vote", Method: http.MethodPut, Path: "/v1/votes/{pop}/{pool}/{target}", Summary: "What a vantage point sees of a target",
 		Description: "Of two votes of a vantage point the one with the greater boot, and with equal boots the one with the greater sequence, " +
@@ -220,6 +213,12 @@ func registerEvents(api huma.API, events *Events) {
 	type input struct {
 		Kinds []string `query:"kinds" maxItems:"16" enum:"verdict,lease,load,swap" example:"verdict,lease" doc:"The kinds of events that are wanted; none: all"`
 		Last  string   `header:"Last-Event-ID" maxLength:"128" doc:"The id of the last event that was received: those after it come first, as far as they are kept"`
+	}
+	schemas := api.OpenAPI().Components.Schemas
+	for name, of := range map[string]reflect.Type{
+		"VerdictEvent": reflect.TypeFor[VerdictEvent](), "LeaseEvent": reflect.TypeFor[LeaseEvent](), "SwapEvent": reflect.TypeFor[SwapEvent](),
+	} {
+		schemas.Schema(of, true, name) // no operation has them as a body
 	}
 	huma.Register(api, needs(huma.Operation{
 		OperationID: "events", Method: http.MethodGet, Path: "/v1/events", Summary: "What happens, as it happens: server-sent events",

@@ -181,18 +181,8 @@ func registerPutLease(api huma.API, l *Leases) {
 		if err != nil {
 			return nil, err
 		}
-		if err := l.mayWrite(ctx, r.Object); err != nil {
+		if err = l.mayPut(ctx, &r); err != nil {
 			return nil, err
-		}
-		if before, found := l.find(in.ID); found && before.Object != r.Object && before.Active(time.Now()) {
-			if err := l.mayWrite(ctx, before.Object); err != nil {
-				return nil, err
-			}
-		}
-		if r.Override {
-			if err := permit(ctx, "leases", "override", l.Attributes(r.Object)); err != nil {
-				return nil, err
-			}
 		}
 		result, err := l.Put(ctx, r)
 		if err != nil {
@@ -200,6 +190,22 @@ func registerPutLease(api huma.API, l *Leases) {
 		}
 		return &output{l.change(&result, in.DryRun)}, nil
 	})
+}
+
+// mayPut refuses who may not make this lease, or may not change the one that has its id.
+func (l *Leases) mayPut(ctx context.Context, r *operator.Request) error {
+	if err := l.mayWrite(ctx, r.Object); err != nil {
+		return err
+	}
+	if before, found := l.find(r.ID); found && before.Object != r.Object && before.Active(time.Now()) {
+		if err := l.mayWrite(ctx, before.Object); err != nil {
+			return err
+		}
+	}
+	if !r.Override {
+		return nil
+	}
+	return permit(ctx, "leases", "override", l.Attributes(r.Object))
 }
 
 // mayWrite refuses who may not lay a lease over an object.

@@ -58,20 +58,20 @@ func leases() api.Leases {
 // audit is a record of one entry.
 func audit() api.Audit {
 	entry := operator.Entry{Seq: 7, Kind: operator.EntryLeasePut, Who: "ops", Object: "region fra", After: []byte(`{"id":"a"}`), Hash: "h7"}
-	read := func(keep func(*operator.Entry) bool) ([]operator.Entry, error) {
+	read := func(keep func(*operator.Entry) bool) []operator.Entry {
 		if keep != nil && !keep(&entry) {
-			return nil, nil
+			return nil
 		}
-		return []operator.Entry{entry}, nil
+		return []operator.Entry{entry}
 	}
 	return api.Audit{
 		After: func(after uint64, _ int, keep func(*operator.Entry) bool) ([]operator.Entry, error) {
 			if after >= entry.Seq {
 				return nil, nil
 			}
-			return read(keep)
+			return read(keep), nil
 		},
-		Last:   func(_ int, keep func(*operator.Entry) bool) ([]operator.Entry, error) { return read(keep) },
+		Last:   func(_ int, keep func(*operator.Entry) bool) ([]operator.Entry, error) { return read(keep), nil },
 		Status: func() operator.LogStatus { return operator.LogStatus{Seq: 7, PublicKey: "k"} },
 	}
 }

@@ -169,6 +169,11 @@ type Target struct {
 	Addresses []Address `json:"addresses"       doc:"What is probed; this node's vote is down if one address is"`
 }
 
+// TargetList is what GET /v1/targets answers.
+type TargetList struct {
+	Targets []Target `json:"targets" doc:"Every target of the policies served, by id"`
+}
+
 // Vote is what another vantage point said last of a Target.
 type Vote struct {
 	PoP      string  `json:"pop"         doc:"Name of the vantage point"`

@@ -88,6 +88,16 @@ type PutVote struct {
 	Reason   string   `json:"reason,omitempty"      maxLength:"200" doc:"For people, in a line of at most 200 bytes"`
 }
 
+// VoteResult is what PUT /v1/votes/{pop}/{pool}/{target} answers.
+type VoteResult struct {
+	Accepted bool `json:"accepted" doc:"Whether it counts now; false: a vote of this vantage point is known that is not older"`
+}
+
+// CheckList is what GET /v1/checks answers.
+type CheckList struct {
+	Checks []Check `json:"checks" doc:"Every check of the policies served, by name"`
+}
+
 // VerdictEvent is the data of an event `verdict` at GET /v1/events.
 type VerdictEvent struct {
 	ID     string    `json:"id"               doc:"The verdict's, as in log lines and exemplars"`
