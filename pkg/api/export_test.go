@@ -12,6 +12,12 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
+// The longest names that credentials have beside tokens.
+const (
+	CertificateNameMax = certificateNameMax
+	OIDCNameMax        = oidcNameMax
+)
+
 // WrongAddrsMax bounds the addresses that a door remembers.
 const WrongAddrsMax = wrongAddrsMax
 

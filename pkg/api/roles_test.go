@@ -7,6 +7,7 @@ import (
 
 	"geodns/internal/source"
 	"geodns/pkg/api"
+	"geodns/pkg/operator"
 )
 
 // parseRoles reads roles that are right.
@@ -123,4 +124,23 @@ func FuzzRoles(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestNamesFitTheRecord: who may do something has a name that the audit log takes, or nothing could be done by it.
+func TestNamesFitTheRecord(t *testing.T) {
+	for _, p := range []*api.Principal{
+		new(api.Roles).Certificate(strings.Repeat("x", api.CertificateNameMax)),
+		new(api.Roles).JWT(&api.Claims{Name: strings.Repeat("x", api.OIDCNameMax)}),
+		new(api.Roles).Token(&api.Token{Name: strings.Repeat("x", api.TokenNameMax)}),
+	} {
+		if len(p.Name) > operator.WhoMax {
+			t.Errorf("%s: %d bytes, and the audit log takes %d", p.By, len(p.Name), operator.WhoMax)
+		}
+	}
+	// No token's name is a word that the record has for somebody else.
+	for _, name := range []string{api.LocalOwner, "checker", "geodns", "watcher", "signal"} {
+		if api.CheckTokenName(name) == nil {
+			t.Errorf("a token may be called %s", name)
+		}
+	}
 }

@@ -100,7 +100,7 @@ func CheckTokenName(name string) error {
 	if name == "" || len(name) > TokenNameMax || strings.ContainsFunc(name, func(c rune) bool { return !fits(c) }) {
 		return fmt.Errorf("a token's name is 1 to %d of a-z, 0-9 and '-', such as deploy-ci", TokenNameMax)
 	}
-	if slices.Contains([]string{LocalOwner, "checker", "geodns"}, name) {
+	if slices.Contains([]string{LocalOwner, "checker", "geodns", "watcher", "signal"}, name) {
 		return fmt.Errorf("%q is what the server itself is called where a token's name would stand; take another", name)
 	}
 	return nil

@@ -182,7 +182,7 @@ func TestEntryLimits(t *testing.T) {
 	}{
 		{"plain", func(*operator.Entry) {}, ""},
 		{"largest", func(e *operator.Entry) {
-			e.Kind, e.Who, e.Object = strings.Repeat("\x01", 32), strings.Repeat("\x01", 256), strings.Repeat("\x01", 512)
+			e.Kind, e.Who, e.Object = strings.Repeat("\x01", 32), strings.Repeat("\x01", operator.WhoMax), strings.Repeat("\x01", 512)
 			e.ID, e.Why, e.Ticket = strings.Repeat("<", 128), strings.Repeat("\x7f\x00", 1024), strings.Repeat("&", 256)
 			e.Before, e.After = value(operator.ValueMax), value(operator.ValueMax)
 		}, ""},

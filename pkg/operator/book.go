@@ -301,7 +301,7 @@ func (b *Book) End(id, owner, reason string, dry bool, s Scene) (Change, error) 
 
 // end is End without the impact; the prospect is nil unless there is one to be found.
 func (b *Book) end(id, owner, reason string, dry bool, s Scene) (Change, *prospect, error) {
-	if err := checkLine("owner", owner, 1, ownerMax); err != nil {
+	if err := checkLine("owner", owner, 1, WhoMax); err != nil {
 		return Change{}, nil, err
 	}
 	if err := checkLine("reason", reason, 0, ReasonMax); err != nil {

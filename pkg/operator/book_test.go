@@ -478,14 +478,14 @@ func TestEntriesFit(t *testing.T) {
 	s, l := operator.Scene{Compiled: compile(t, text.String())}, &trail{}
 	b := newBook(t, l)
 	req := operator.Request{
-		ID: strings.Repeat("x", operator.LeaseIDMax), Action: operator.Set, State: "degraded", Admit: new(0.0), Object: object("tag " + tag), Owner: long[:256],
+		ID: strings.Repeat("x", operator.LeaseIDMax), Action: operator.Set, State: "degraded", Admit: new(0.0), Object: object("tag " + tag), Owner: long[:operator.WhoMax],
 		Reason: long, Ticket: long[:operator.TicketMax], Expires: noon().Add(time.Hour - 1), Override: true,
 	}
 	put(t, b, req, s)
 	if again := put(t, b, req, s); again.Changed {
 		t.Error("the same again is another")
 	}
-	if _, err := b.End(req.ID, long[:256], long, false, s); err != nil {
+	if _, err := b.End(req.ID, long[:operator.WhoMax], long, false, s); err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range l.entries {

@@ -30,13 +30,16 @@ const (
 const (
 	lineMax   = 64 << 10 // a line without its line feed: what a reader has to be ready for
 	kindMax   = 32
-	whoMax    = 256 // owners are names of credentials; a certificate's may be long
 	objectMax = 512 // two names of 255 with a word before them
 	idMax     = 128
 	whyMax    = 2048     // a reason is some sentences
 	ticketMax = 256      // ... and a ticket a URL at most
 	valueMax  = 20 << 10 // Before, After: a lease or a world, compact
 )
+
+// WhoMax is the longest name of who did something, in bytes: an owner's is that of a credential, and one of a certificate has 255 bytes
+// with a word and a colon before them.
+const WhoMax = 272
 
 // yearMax is the last year that RFC 3339 can write.
 const yearMax = 9999
@@ -99,7 +102,7 @@ func (e *Entry) prepare() error {
 		max        int
 	}{
 		{"kind", e.Kind, kindMax},
-		{"who", e.Who, whoMax},
+		{"who", e.Who, WhoMax},
 		{"object", e.Object, objectMax},
 		{"id", e.ID, idMax},
 		{"why", e.Why, whyMax},

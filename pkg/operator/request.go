@@ -31,8 +31,6 @@ const (
 	TicketMax = 100
 	// objectNameMax is the longest name of an object, in bytes. A target's id, which has two names, is the longest that files can give.
 	objectNameMax = 2*policy.NameMax + 1
-	// ownerMax is the longest owner, in bytes. Credentials have shorter names; this is only a bound on a log line.
-	ownerMax = 256
 	// namesShown is how many names a message lists of those that exist.
 	namesShown = 5
 )
@@ -80,7 +78,7 @@ func (r *Request) check(now time.Time, longest time.Duration) error {
 	if len(r.Object.Name) > objectNameMax {
 		return wrong("name", "it has %d bytes: at most %d are allowed", len(r.Object.Name), objectNameMax)
 	}
-	if err := checkLine("owner", r.Owner, 1, ownerMax); err != nil {
+	if err := checkLine("owner", r.Owner, 1, WhoMax); err != nil {
 		return err
 	}
 	if err := checkLine("reason", r.Reason, 1, ReasonMax); err != nil {
