@@ -37,7 +37,8 @@ type access struct {
 }
 
 // newAccess reads everything for the first time. False: a file cannot be used.
-// tokensChanged is told of each change of the tokens, with their names before and after; nil: nobody.
+// tokensChanged is told of each change of the tokens, with those that are gone and those that are new, as changedTokens gives them;
+// nil: nobody.
 func newAccess(cfg *Config, log *slog.Logger, tokensChanged func(before, after []string), findings *source.Findings) (*access, bool) {
 	a, usable := &access{cfg: cfg}, true
 	if cfg.AuthTokens != "" {
@@ -46,7 +47,7 @@ func newAccess(cfg *Config, log *slog.Logger, tokensChanged func(before, after [
 			changed: func(before, after []api.Token) {
 				log.Info("tokens changed", "file", cfg.AuthTokens, "tokens", len(after))
 				if tokensChanged != nil {
-					tokensChanged(tokenNames(before), tokenNames(after))
+					tokensChanged(changedTokens(before, after), changedTokens(after, before))
 				}
 			},
 		}
@@ -79,15 +80,6 @@ func newAccess(cfg *Config, log *slog.Logger, tokensChanged func(before, after [
 		a.check(findings)
 	}
 	return a, usable
-}
-
-// tokenNames are the names of tokens, with what each may do.
-func tokenNames(tokens []api.Token) []string {
-	out := make([]string, len(tokens))
-	for i := range tokens {
-		out[i] = tokens[i].Name
-	}
-	return out
 }
 
 // check warns of rights that are named and of no effect.

@@ -188,3 +188,19 @@ func (n *Node) RunLeasesAlone(ctx context.Context) error {
 
 // Leases are all leases.
 func (n *Node) Leases() []operator.Lease { return n.book.List() }
+
+// ReplaceAudit has another audit log written to, before Run.
+func (n *Node) ReplaceAudit(log *operator.Log) error {
+	before := n.audit
+	n.audit = log
+	return before.Close()
+}
+
+// PublishLeases has states by the leases of now served.
+func (n *Node) PublishLeases() error { return n.publishLeases() }
+
+// ChangedTokens are those of a list that another does not have, as the record has them.
+func ChangedTokens(of, without []api.Token) []string { return changedTokens(of, without) }
+
+// JoinNames lists names in so many bytes.
+func JoinNames(names []string, most int) string { return joinNames(names, most) }

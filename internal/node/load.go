@@ -303,6 +303,9 @@ func placeText(p geo.Place) string {
 	return strings.Join(words, ", ")
 }
 
+// same reports whether nothing is other than in another load, in what is answered and in what is probed.
+func (l *loaded) same(other *loaded) bool { return l.id() == other.id() && l.sameChecks(other) }
+
 // sameChecks reports whether the same is probed in the same way. It is no part of the id: that names what answers are made of.
 func (l *loaded) sameChecks(other *loaded) bool {
 	return reflect.DeepEqual(l.healthTargets(), other.healthTargets())

@@ -125,7 +125,8 @@ func note(document any) json.RawMessage {
 	return text
 }
 
-// tokensChanged has a change of the API's tokens recorded: their names, and never what they are known by. The store's lock is held.
+// tokensChanged has a change of the API's tokens recorded: those that are gone or were other, and those that are new or are other now.
+// The store's lock is held.
 func (n *Node) tokensChanged(before, after []string) {
 	n.later(operator.Entry{
 		Kind: operator.EntryTokens, Who: whoWatcher, Object: "tokens", Before: note(map[string][]string{"tokens": before}), After: note(map[string][]string{"tokens": after}),

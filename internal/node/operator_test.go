@@ -3,11 +3,13 @@ package node_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -295,4 +297,75 @@ func TestLeaseOverAtTheEnd(t *testing.T) {
 			return false
 		}
 	})
+}
+
+// TestSlowRecord: while the disk does not take the record of a load, leases and verdicts are served.
+func TestSlowRecord(t *testing.T) {
+	cfg := config(t, operatorFiles())
+	n, err := node.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits, goOn := make(chan struct{}), make(chan struct{})
+	log, err := operator.OpenLog(operator.LogConfig{Dir: filepath.Join(cfg.State, "other"), OnAppend: func(entries []operator.Entry) {
+		if entries[0].Kind == operator.EntryLoad {
+			close(waits)
+			<-goOn
+		}
+	}})
+	if err == nil {
+		err = n.ReplaceAudit(log)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	write(t, cfg.Zones, map[string]string{"www.yaml": strings.Replace(unprobed, "127.0.0.21", "127.0.0.31", 1)})
+	<-waits
+	published := make(chan error, 1)
+	go func() { published <- n.PublishLeases() }()
+	eventually(t, "leases are served", func() bool { return len(published) == 1 })
+	wants(t, n, "127.0.0.21")
+	close(goOn)
+	eventually(t, "the load is served", func() bool { return addrs(ask(t, n, "www.example.com.", dns.TypeA, clientEU)) == "127.0.0.31" })
+	cancel()
+	if err := errors.Join(<-published, <-ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRecordedNames: what the record has of who asked, and of tokens, fits it, however much there is.
+func TestRecordedNames(t *testing.T) {
+	for want, names := range map[string][]string{
+		"": nil, "a": {"a"}, "a, b": {"a", "b"}, "aaaa, bb and 2 more": {"aaaa", "bb", "cccc", "dddd"}, "4 credentials": {"aaaaaaaaaaa", "b", "c", "d"},
+	} {
+		if got := node.JoinNames(names, 19); got != want && len(names) > 0 {
+			t.Errorf("%q: %q, want %q", names, got, want)
+		}
+	}
+	one := api.Token{Name: "ci", Created: time.Unix(0, 0), Scopes: []api.Grant{{Resource: "leases", Verb: "read"}}}
+	more := one
+	more.Scopes = []api.Grant{{Resource: "*", Verb: "*"}}
+	before, after := node.ChangedTokens([]api.Token{one}, []api.Token{more}), node.ChangedTokens([]api.Token{more}, []api.Token{one})
+	if text := strings.Join(slices.Concat(before, after), "; "); text != "ci created=1970-01-01T00:00:00Z expires=never scope=leases:read; ci created=1970-01-01T00:00:00Z expires=never scope=*:*" {
+		t.Error(text)
+	}
+	var many []api.Token
+	for i := range api.TokensMax {
+		many = append(many, api.Token{Name: fmt.Sprintf("%063d", i), Scopes: []api.Grant{{Resource: "leases", Verb: "read", Objects: []api.Pattern{{Kind: "pool", Glob: strings.Repeat("<", 500)}}}}})
+	}
+	log, err := operator.OpenLog(operator.LogConfig{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	text, err := json.Marshal(map[string][]string{"tokens": node.ChangedTokens(many, nil)})
+	if err == nil {
+		_, err = log.Append(operator.Entry{Kind: operator.EntryTokens, Who: "watcher", After: text})
+	}
+	if err != nil || !strings.Contains(string(text), " more") {
+		t.Errorf("%v: %.200s", err, text)
+	}
 }

@@ -104,11 +104,8 @@ func (n *Node) publishLoad(b built) api.Load {
 		return n.refused(b)
 	}
 	result := api.LoadLoaded
-	if b.loaded.id() == before.id() && b.loaded.sameChecks(before) {
+	if b.loaded.same(before) {
 		result = api.LoadUnchanged
-	}
-	if result == api.LoadLoaded {
-		n.recordLoad(b, before)
 	}
 	n.served.Store(&served{now: b.loaded, before: weak.Make(before)})
 	n.server.Publish(w)
@@ -117,16 +114,35 @@ func (n *Node) publishLoad(b built) api.Load {
 	return n.took(b, result)
 }
 
-// recordLoad records that other files are about to be served, and by whose word.
-func (n *Node) recordLoad(b built, before *loaded) {
+// recordLoad records that other files are about to be served, and by whose word. It is called by the loader: it waits for the disk,
+// and verdicts and leases, which the writer of the World serves, shall not.
+func (n *Node) recordLoad(b *built) {
+	before := n.currentLoad()
+	if b.loaded == nil || b.loaded.same(before) {
+		return
+	}
 	who := whoWatcher
 	if len(b.who) > 0 {
-		who = strings.Join(slices.Compact(slices.Sorted(slices.Values(b.who))), ", ")
+		who = joinNames(slices.Compact(slices.Sorted(slices.Values(b.who))), operator.WhoMax)
 	}
 	n.record(operator.Entry{
 		Kind: operator.EntryLoad, Who: who, Object: "files", ID: b.loaded.id(), Before: note(map[string]string{"world": before.id()}),
 		After: note(map[string]string{"world": b.loaded.id(), "commit": b.print.commit}),
 	})
+}
+
+// joinNames lists names in so many bytes at most, and counts those that there is no room for. One has room by itself.
+func joinNames(names []string, most int) string {
+	for n := len(names); n > 0; n-- {
+		text := strings.Join(names[:n], ", ")
+		if n < len(names) {
+			text += fmt.Sprintf(" and %d more", len(names)-n)
+		}
+		if len(text) <= most {
+			return text
+		}
+	}
+	return fmt.Sprintf("%d credentials", len(names))
 }
 
 // took notes a load that is served now.
@@ -242,6 +258,7 @@ func (n *Node) loadOnce(ctx context.Context, who []string) (api.Load, error) {
 	if n.logged = slices.Clone(b.findings); !b.again {
 		n.logFindings(b.findings)
 	}
+	n.recordLoad(&b)
 	done := make(chan api.Load, 1)
 	b.done = done
 	select {

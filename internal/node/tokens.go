@@ -1,7 +1,10 @@
 package node
 
 import (
+	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"geodns/internal/source"
 	"geodns/pkg/api"
@@ -44,4 +47,39 @@ func sameTokens(a, b []api.Token) bool {
 		}
 	}
 	return true
+}
+
+// Bounds on what the record has of a change of tokens, in bytes of JSON. An entry's value has at most 20 KiB.
+const (
+	tokenTextMax  = 1 << 10 // of a token: some scopes; one may have 64 long ones
+	tokenTextsMax = 16 << 10
+)
+
+// changedTokens are those of a list that another does not have as they are: their names with what they may, and not what they are
+// known by. What there is no room for is counted.
+func changedTokens(of, without []api.Token) []string {
+	have := map[string]bool{}
+	for i := range without {
+		have[without[i].Line()] = true
+	}
+	changed := slices.DeleteFunc(slices.Clone(of), func(t api.Token) bool { return have[t.Line()] })
+	out := []string{}
+	for i := range changed {
+		text := tokenText(&changed[i])
+		if len(note(append(out, text))) > tokenTextsMax {
+			return append(out, fmt.Sprintf("and %d more", len(changed)-i))
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+// tokenText is a token's line without its hash.
+func tokenText(t *api.Token) string {
+	words := strings.Fields(t.Line())
+	text := strings.Join(slices.DeleteFunc(words, func(w string) bool { return strings.HasPrefix(w, "sha256=") }), " ")
+	if len(text) > tokenTextMax {
+		text = text[:tokenTextMax] + "..." // it is ASCII
+	}
+	return text
 }
