@@ -204,3 +204,8 @@ func ChangedTokens(of, without []api.Token) []string { return changedTokens(of, 
 
 // JoinNames lists names in so many bytes.
 func JoinNames(names []string, most int) string { return joinNames(names, most) }
+
+// ReopenBook reads the leases again, before Run, as when the audit log cannot be read behind their file.
+func (n *Node) ReopenBook(replay func(uint64) ([]operator.Entry, error)) {
+	n.openBook(operator.BookConfig{Path: n.cfg.stateFile("leases"), Record: n.audit.Append, Replay: replay, Log: n.log})
+}

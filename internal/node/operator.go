@@ -56,9 +56,21 @@ func (n *Node) openOperator() {
 	if n.audit != nil {
 		cfg.Record, cfg.Replay = n.audit.Append, n.replay
 	}
+	n.openBook(cfg)
+}
+
+// openBook reads the leases.
+func (n *Node) openBook(cfg operator.BookConfig) {
+	var err error
+	if n.book, err = operator.OpenBook(cfg); err == nil {
+		return
+	}
+	// What the audit log has behind the file is not known, so nothing may be put behind that; what the file has holds all the same.
+	n.unrecordable = errors.Join(n.unrecordable, err)
+	n.log.Error("not all leases can be read: those of their file are in effect, and no others can be made until the next start", "error", err.Error())
+	cfg.Record, cfg.Replay = n.recordNothing, nil
 	if n.book, err = operator.OpenBook(cfg); err != nil {
-		n.unrecordable = errors.Join(n.unrecordable, err)
-		n.log.Error("the leases cannot be read: none are in effect", "error", err.Error())
+		n.log.Error("the file of leases cannot be read: none are in effect", "error", err.Error())
 	}
 }
 

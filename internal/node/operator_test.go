@@ -369,3 +369,30 @@ func TestRecordedNames(t *testing.T) {
 		t.Errorf("%v: %.200s", err, text)
 	}
 }
+
+// TestUnreadableRecord: where the audit log cannot be read behind the file of leases, those of the file hold, and no others are made.
+func TestUnreadableRecord(t *testing.T) {
+	cfg := config(t, operatorFiles())
+	n, stop := run(t, cfg)
+	change(t, n, http.MethodPut, "/v1/leases/a", drain("region", "fra"))
+	stop()
+	n, err := node.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.ReopenBook(func(uint64) ([]operator.Entry, error) { return nil, errors.New("input/output error") })
+	if all := n.Leases(); len(all) != 1 || all[0].ID != "a" || all[0].Ended.After(time.Time{}) {
+		t.Errorf("leases %+v", all)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	var problem struct{ Detail string }
+	if status := call(t, n, http.MethodPut, "/v1/leases/b", drain("target", "web/iad1"), &problem); status != http.StatusServiceUnavailable || !strings.Contains(problem.Detail, "input/output error") {
+		t.Errorf("status %d: %s", status, problem.Detail)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

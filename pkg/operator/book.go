@@ -142,6 +142,10 @@ func (b *Book) read() error {
 		b.log(slog.LevelWarn, "the file of leases is of no use; they are read from the audit log", slog.String("reason", err.Error()))
 		return nil
 	}
+	if err != nil && b.cfg.Replay != nil {
+		b.log(slog.LevelError, "the file of leases cannot be read; they are read from the audit log", slog.String("reason", err.Error()))
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("leases: %w", err)
 	}

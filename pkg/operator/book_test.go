@@ -529,3 +529,18 @@ func TestTogether(t *testing.T) {
 		t.Errorf("%d revisions", len(revisions))
 	}
 }
+
+// TestUnreadableFile: a file of leases that cannot be read costs no lease where there is an audit log.
+func TestUnreadableFile(t *testing.T) {
+	l := &trail{path: filepath.Join(t.TempDir(), "leases")}
+	put(t, newBook(t, l), request(), scene(t, nil))
+	if err := errors.Join(os.Remove(l.path), os.Mkdir(l.path, 0o700)); err != nil { // which root cannot read either
+		t.Fatal(err)
+	}
+	if all := newBook(t, l).List(); len(all) != 1 || !all[0].Active(l.now()) {
+		t.Errorf("leases %+v", all)
+	}
+	if _, err := operator.OpenBook(operator.BookConfig{Path: l.path, Record: l.record}); err == nil {
+		t.Error("without the log nothing is known, and it opens")
+	}
+}
