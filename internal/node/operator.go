@@ -124,7 +124,7 @@ func (n *Node) record(entries ...operator.Entry) {
 		return
 	}
 	if _, err := n.audit.Append(entries...); err != nil {
-		n.log.Error("not recorded in the audit log", "kind", entries[0].Kind, "id", entries[0].ID, "error", err.Error())
+		n.log.Error("not recorded in the audit log", "kind", entries[0].Kind, "id", entries[0].ID, "entries", len(entries), "error", err.Error())
 	}
 }
 

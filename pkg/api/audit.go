@@ -37,11 +37,20 @@ func registerAudit(api huma.API, a *Audit) {
 		N     int    `query:"last"  minimum:"1" maximum:"1000" default:"100" doc:"How many entries at most"`
 	}
 	type output struct{ Body AuditLog }
+	// One is read at a time: where few entries are of the kind that is wanted, a log of a gigabyte is read whole, which takes a
+	// processor ten seconds, and the answers to queries need those too.
+	reading := make(chan struct{}, 1)
 	huma.Register(api, needs(huma.Operation{
 		OperationID: "audit", Method: http.MethodGet, Path: "/v1/audit", Summary: "What was changed, when, by whom and why",
 		Description: "The log is a chain of hashes with signed checkpoints; `geodns audit verify` holds the files themselves against it.",
 		Errors:      []int{http.StatusServiceUnavailable},
-	}, "audit", "read"), func(_ context.Context, in *input) (*output, error) {
+	}, "audit", "read"), func(ctx context.Context, in *input) (*output, error) {
+		select {
+		case reading <- struct{}{}:
+			defer func() { <-reading }()
+		case <-ctx.Done():
+			return nil, huma.Error503ServiceUnavailable("the audit log is read for somebody else")
+		}
 		var keep func(*operator.Entry) bool
 		if in.Kind != "" {
 			keep = func(e *operator.Entry) bool { return e.Kind == in.Kind }

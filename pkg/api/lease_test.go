@@ -3,6 +3,8 @@ package api_test
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -157,5 +159,40 @@ func TestAuditReadsOnce(t *testing.T) {
 	cfg, calls := watched() // which counts reads of the end alone
 	if response := ask(t, cfg, "GET", "/v1/audit?after=6"); !strings.Contains(text(t, response), `"seq":7`) || calls.Load() != 0 {
 		t.Errorf("status %d, %d reads of the end", response.StatusCode, calls.Load())
+	}
+}
+
+// TestAuditOneAtATime: however many ask for the log, it is read once at a time, and who gave up waits no more.
+func TestAuditOneAtATime(t *testing.T) {
+	cfg := config()
+	began, goOn := make(chan struct{}, 2), make(chan struct{})
+	cfg.Audit.Last = func(int, func(*operator.Entry) bool) ([]operator.Entry, error) {
+		began <- struct{}{}
+		<-goOn
+		return nil, nil
+	}
+	handler, err := api.NewHandler(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := func(ctx context.Context) int {
+		recorder := httptest.NewRecorder()
+		handler.ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, "GET", "http://127.0.0.1:8053/v1/audit", nil))
+		return recorder.Code
+	}
+	first := make(chan int)
+	go func() { first <- serve(t.Context()) }()
+	<-began
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := serve(gone); got != http.StatusServiceUnavailable {
+		t.Errorf("while another reads: status %d", got)
+	}
+	close(goOn)
+	if got := <-first; got != http.StatusOK {
+		t.Errorf("status %d", got)
+	}
+	if got := serve(t.Context()); got != http.StatusOK {
+		t.Errorf("afterwards: status %d", got)
 	}
 }
