@@ -66,11 +66,12 @@ type collector struct {
 
 	server serverDescs
 	health healthDescs
+	people operatorDescs
 
 	build, ready, node                            *prometheus.Desc
 	world, table, zones, records, policies, cells *prometheus.Desc
 	loads, loadSuccess, loadSeconds               *prometheus.Desc
-	targets, targetsInDoubt                       *prometheus.Desc
+	targets, targetsInDoubt, targetsDrained       *prometheus.Desc
 	geoBuilt, geoNetworks, geoCurrent             *prometheus.Desc
 	inputs, inputModified                         *prometheus.Desc
 	generation, streams, streamsDropped           *prometheus.Desc
@@ -87,6 +88,7 @@ func newCollector(cfg *Config) *collector {
 		cfg:            cfg,
 		server:         newServerDescs(),
 		health:         newHealthDescs(),
+		people:         newOperatorDescs(),
 		build:          desc("build_info", "The binary's version; 1.", "version", "goversion"),
 		node:           desc("node_info", "The node's name; 1.", "node"),
 		ready:          desc("ready", "Whether /readyz says yes, 0 or 1."),
@@ -101,6 +103,7 @@ func newCollector(cfg *Config) *collector {
 		loadSeconds:    desc("reload_last_duration_seconds", "How long the last load took."),
 		targets:        desc("targets", "Targets by state.", "state"),
 		targetsInDoubt: desc("targets_in_doubt", "Targets whose state is in doubt."),
+		targetsDrained: desc("targets_drained", "Targets that leases keep out of answers, whatever their state."),
 		geoBuilt:       desc("geo_database_build_timestamp_seconds", "When the geo database was built.", "path"),
 		geoNetworks:    desc("geo_database_networks", "Networks with data in the geo database.", "path"),
 		geoCurrent:     desc("geo_database_current", "Whether the file at path is the one in use, 0 or 1.", "path"),
@@ -146,6 +149,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for region, n := range c.cfg.Metrics.Regions() {
 		counter(c.server.regionAnswers, n, region)
 	}
+	log := c.cfg.Audit.Status()
+	c.people.collect(c.cfg.Leases.List(), &log, time.Now(), gauge)
 	listening, dropped := c.cfg.Health.Events.Streams()
 	gauge(c.streams, float64(listening))
 	counter(c.streamsDropped, dropped)
@@ -188,9 +193,12 @@ func (c *collector) collectStatus(s *Status, gauge gaugeFunc) {
 // collectTargets counts targets by state, with a zero for a state that none is in, so that a change can be seen.
 func (c *collector) collectTargets(gauge gaugeFunc) {
 	states := map[string]int{"up": 0, "degraded": 0, "down": 0, "unknown": 0}
-	doubts := 0
+	doubts, drained := 0, 0
 	for _, t := range c.cfg.Targets() {
 		states[t.State]++
+		if t.Drained {
+			drained++
+		}
 		if t.InDoubt {
 			doubts++
 		}
@@ -199,6 +207,7 @@ func (c *collector) collectTargets(gauge gaugeFunc) {
 		gauge(c.targets, float64(n), state)
 	}
 	gauge(c.targetsInDoubt, float64(doubts))
+	gauge(c.targetsDrained, float64(drained))
 }
 
 // seconds gives a time as Prometheus wants it.

@@ -282,6 +282,25 @@ func TestExpire(t *testing.T) {
 	}
 }
 
+// TestExpiredLongAgo: an end that could not be recorded is recorded after a restart too, also when it is so long ago that nothing else
+// is known of the lease.
+func TestExpiredLongAgo(t *testing.T) {
+	s, l := scene(t, nil), &trail{path: filepath.Join(t.TempDir(), "leases")}
+	put(t, newBook(t, l), request(), s)
+	l.after, l.fail = 30*time.Hour, errDisk
+	if _, _, err := newBook(t, l).Expire(l.now()); !errors.Is(err, errDisk) {
+		t.Fatal(err)
+	}
+	l.fail = nil
+	if ended, _, err := newBook(t, l).Expire(l.now()); err != nil || len(ended) != 1 {
+		t.Errorf("%v: %v", ended, err)
+	}
+	want := []string{"lease.put " + request().ID + " ada", "lease.over " + request().ID + " " + operator.Ourselves}
+	if got := l.kinds(); !slices.Equal(got, want) {
+		t.Errorf("recorded: %q, want %q", got, want)
+	}
+}
+
 // TestExpiredThenPut holds that a lease which is over stands in the log before the one that takes its id, and is told by Expire.
 func TestExpiredThenPut(t *testing.T) {
 	s, l := scene(t, nil), &trail{}

@@ -18,18 +18,20 @@ type snapshot struct {
 }
 
 // encode is the file of leases. One whose end is not recorded yet stands in it as it was, so that after a restart it ends again and
-// is recorded then.
+// is recorded then; also one that ended so long ago that it is no tombstone any more.
 func (b *Book) encode() []byte {
 	s := snapshot{Version: snapshotVersion, Seq: b.seq, Revision: b.revision, Leases: []Lease{}}
-	owed := map[string]*Lease{}
+	owed := map[string]*ending{}
 	for i := range b.owed {
-		owed[b.owed[i].before.ID] = &b.owed[i].before
+		owed[b.owed[i].before.ID] = &b.owed[i]
 	}
 	for _, l := range b.sorted() {
-		if before := owed[l.ID]; before != nil {
-			l = before
+		if owed[l.ID] == nil {
+			s.Leases = append(s.Leases, *l)
 		}
-		s.Leases = append(s.Leases, *l)
+	}
+	for i := range b.owed {
+		s.Leases = append(s.Leases, b.owed[i].before)
 	}
 	payload, err := json.Marshal(s)
 	if err != nil {
