@@ -220,7 +220,7 @@ func (b *Book) put(req *Request, s Scene) (Change, *prospect, error) {
 	}
 	lease := b.next(req, had, now)
 	p := b.prospect(s, req.ID, &lease, now)
-	change := Change{Before: had, Breaks: p.breaks()}
+	change := Change{Before: had, Breaks: b.breaksOf(s, had, &lease, p)}
 	if len(change.Breaks) > 0 && !req.Override && !req.DryRun {
 		return Change{}, nil, &GuardError{Breaks: change.Breaks}
 	}
@@ -235,6 +235,21 @@ func (b *Book) put(req *Request, s Scene) (Change, *prospect, error) {
 	}
 	err := b.commit(&change, EntryLeasePut, req.Owner, req.Reason, now)
 	return change, nil, err
+}
+
+// breaksOf is what guards have against a lease: what it breaks now, and what it breaks when the leases are over that end before it.
+// Whoever may not break something may not prolong either what breaks it by another's leave.
+func (b *Book) breaksOf(s Scene, had, lease *Lease, now *prospect) []string {
+	breaks := now.breaks()
+	if had != nil && !lease.Expires.After(had.Expires) {
+		return breaks
+	}
+	for _, later := range b.prospectAt(s, lease, lease.Expires.Add(-1)).breaks() {
+		if !slices.Contains(breaks, later) {
+			breaks = append(breaks, later)
+		}
+	}
+	return breaks
 }
 
 // next is the lease that a request makes, of one that it had or a new one.
@@ -262,7 +277,7 @@ func (b *Book) accepted(req *Request, s Scene, had, lease *Lease, breaks []strin
 		return had.Override
 	}
 	if had != nil && len(had.Override) > 0 {
-		still := b.prospectWithout(s, lease, now).breaks()
+		still := b.prospectAt(s, lease, now).breaks()
 		for _, was := range had.Override {
 			if slices.Contains(still, was) {
 				out = append(out, was)

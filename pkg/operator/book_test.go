@@ -153,6 +153,14 @@ func TestPut(t *testing.T) {
 	}
 }
 
+// breaksOf are the breaks that an error is of.
+func breaksOf(err error) []string {
+	if guarded, ok := errors.AsType[*operator.GuardError](err); ok {
+		return guarded.Breaks
+	}
+	return nil
+}
+
 // TestGuarded holds that a break is refused without an override, kept with it, and no matter at a renewal.
 func TestGuarded(t *testing.T) {
 	s, l := scene(t, verdicts{"web/ams1": down()}), &trail{}
@@ -178,8 +186,25 @@ func TestGuarded(t *testing.T) {
 		t.Errorf("the same again: %+v", again)
 	}
 	req.Override, req.Expires = false, req.Expires.Add(time.Hour)
+	if _, err := b.Put(req, s); !slices.Equal(breaksOf(err), guarded.Breaks) {
+		t.Errorf("prolonged without leave: %v", err)
+	}
+	req.Override = true
 	if renewed := put(t, b, req, s); !renewed.Changed || !slices.Equal(renewed.Lease.Override, guarded.Breaks) {
 		t.Errorf("renewed: %+v", renewed)
+	}
+	req.Override, req.Expires = false, req.Expires.Add(-90*time.Minute)
+	if shorter := put(t, b, req, s); !shorter.Changed || !slices.Equal(shorter.Lease.Override, guarded.Breaks) {
+		t.Errorf("shortened: %+v", shorter)
+	}
+
+	// Another lease over the same: one that ends before changes nothing, one that ends later prolongs what is broken.
+	other := req
+	other.ID, other.Expires = "eu2", req.Expires.Add(-time.Minute)
+	put(t, b, other, s)
+	other.ID, other.Expires = "eu3", req.Expires.Add(time.Minute)
+	if _, err := b.Put(other, s); !slices.Equal(breaksOf(err), guarded.Breaks) {
+		t.Errorf("prolonged by another: %v", err)
 	}
 
 	// A set that does more and more: what it did before was accepted, and what no longer is so is forgotten.

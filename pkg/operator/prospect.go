@@ -21,9 +21,9 @@ func (b *Book) prospect(s Scene, id string, lease *Lease, now time.Time) *prospe
 	return newProspect(s, newOverrides(maps.Values(b.leases), now), newOverrides(b.with(id, lease), now))
 }
 
-// prospectWithout is what a lease does as if there had been none with its id before.
-func (b *Book) prospectWithout(s Scene, lease *Lease, now time.Time) *prospect {
-	return newProspect(s, newOverrides(b.with(lease.ID, nil), now), newOverrides(b.with(lease.ID, lease), now))
+// prospectAt is what a lease does at a time, as if there had been none with its id before.
+func (b *Book) prospectAt(s Scene, lease *Lease, at time.Time) *prospect {
+	return newProspect(s, newOverrides(b.with(lease.ID, nil), at), newOverrides(b.with(lease.ID, lease), at))
 }
 
 // with goes over the leases, with another one in the place of the one with its id; nil: with none there.
