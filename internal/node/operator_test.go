@@ -110,6 +110,13 @@ func TestLease(t *testing.T) {
 	if again.Changed || again.Lease.Revision != first.Lease.Revision {
 		t.Fatalf("again: %+v", again)
 	}
+	if first.Before != nil || again.Before == nil || again.Before.ID != "a" {
+		t.Errorf("before: %+v, then %+v", first.Before, again.Before)
+	}
+	longer := change(t, n, http.MethodPut, "/v1/leases/a", strings.Replace(drain("region", "fra"), "3600", "7200", 1))
+	if b := longer.Before; !longer.Changed || b == nil || !b.Expires.Equal(first.Lease.Expires) || b.Revision != first.Lease.Revision {
+		t.Errorf("longer: %+v", longer)
+	}
 	var targets struct{ Targets []api.Target }
 	call(t, n, http.MethodGet, "/v1/targets", "", &targets)
 	for _, g := range targets.Targets {
@@ -135,7 +142,7 @@ func TestLease(t *testing.T) {
 			kinds = append(kinds, fmt.Sprintf("%s %s %s %s", e.Kind, e.Who, e.Object, e.Why))
 		}
 	}
-	if want := "lease.put local region fra kernel, lease.end local region fra done"; strings.Join(kinds, ", ") != want {
+	if want := "lease.put local region fra kernel, lease.put local region fra kernel, lease.end local region fra done"; strings.Join(kinds, ", ") != want {
 		t.Errorf("the record is %q, want %q", kinds, want)
 	}
 }
