@@ -56,6 +56,33 @@ a line that is much lon…
 	}
 }
 
+// TestColumns covers runes that take no column of a terminal, or two.
+func TestColumns(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want int
+		cut  string // at 5 columns
+	}{
+		{"", 0, ""},
+		{"fra", 3, "fra"},
+		{"größe", 5, "größe"},
+		{"gro\u0308ße", 5, "gro\u0308ße"},
+		{"長い理由", 8, "長い…"},
+		{"a長い理由", 9, "a長…"},
+		{"서울", 4, "서울"},
+		{"rack 🔥", 7, "rack…"},
+		{"ＡＢＣ", 6, "ＡＢ…"},
+		{"abcdef", 6, "abcd…"},
+	} {
+		if got := columns(tt.text); got != tt.want {
+			t.Errorf("%q: %d columns, want %d", tt.text, got, tt.want)
+		}
+		if got := cut(tt.text, 5); got != tt.cut {
+			t.Errorf("%q is cut to %q, want %q", tt.text, got, tt.cut)
+		}
+	}
+}
+
 // TestLasting covers how long things last.
 func TestLasting(t *testing.T) {
 	for d, want := range map[time.Duration]string{
