@@ -97,7 +97,11 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", cfg.Listen.String())
+	family := "tcp6"
+	if cfg.Listen.Addr().Is4() { // "tcp" would have 0.0.0.0 listen to IPv6 as well
+		family = "tcp4"
+	}
+	listener, err := net.Listen(family, cfg.Listen.String())
 	if err != nil {
 		return nil, fmt.Errorf("api.listen: %w", err)
 	}

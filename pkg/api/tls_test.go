@@ -159,6 +159,27 @@ func TestParseServing(t *testing.T) {
 	}
 }
 
+// TestListenFamily checks that every address of IPv4 is none of IPv6: rules of a firewall are by family.
+func TestListenFamily(t *testing.T) {
+	ca := authority(t)
+	server := issue(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, ca)
+	serving, err := api.ParseServing(server.text, server.privateKey, ca.text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := config()
+	cfg.TLS, cfg.Listen = serving.TLS, netip.MustParseAddrPort("0.0.0.0:0")
+	cfg.Access.Certificate = func([]*x509.Certificate) (*api.Principal, bool) { return nil, false }
+	s, err := api.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got := s.Addr().Addr(); got != netip.IPv4Unspecified() {
+		t.Errorf("0.0.0.0 listens to %s", got)
+	}
+}
+
 // TestSecureRun serves TLS on a real socket: HTTP/2, client certificates, and nothing older than 1.3.
 func TestSecureRun(t *testing.T) {
 	ca := authority(t)
