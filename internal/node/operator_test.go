@@ -147,6 +147,24 @@ func TestLease(t *testing.T) {
 	}
 }
 
+// TestLeaseLines: the lines of a status say what a lease does, not only that there is one.
+func TestLeaseLines(t *testing.T) {
+	n, _ := run(t, config(t, operatorFiles()))
+	change(t, n, http.MethodPut, "/v1/leases/a", strings.Replace(drain("region", "fra"), `"drain"`, `"set", "state": "degraded", "admit": 0.3`, 1))
+	change(t, n, http.MethodDelete, "/v1/leases/a?reason=done", "")
+	var status api.Status
+	call(t, n, http.MethodGet, "/v1/status", "", &status)
+	var got []string
+	for _, e := range status.Events {
+		if e.Kind == api.EventLease {
+			got = append(got, e.Text)
+		}
+	}
+	if len(got) != 2 || !strings.HasPrefix(got[0], "set region fra degraded admit 0.3 until ") || got[1] != "set region fra degraded admit 0.3 ended by local" {
+		t.Errorf("%q", got)
+	}
+}
+
 // TestLeaseSurvives: a lease holds over a restart, from the first answer on, and ends by itself; so does one whose end comes while
 // nothing runs.
 func TestLeaseSurvives(t *testing.T) {
