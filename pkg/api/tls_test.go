@@ -168,15 +168,20 @@ func TestListenFamily(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := config()
-	cfg.TLS, cfg.Listen = serving.TLS, netip.MustParseAddrPort("0.0.0.0:0")
+	cfg.TLS = serving.TLS
 	cfg.Access.Certificate = func([]*x509.Certificate) (*api.Principal, bool) { return nil, false }
-	s, err := api.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if got := s.Addr().Addr(); got != netip.IPv4Unspecified() {
-		t.Errorf("0.0.0.0 listens to %s", got)
+	for listen, want := range map[string]string{"0.0.0.0:0": "0.0.0.0", "[::ffff:127.0.0.1]:0": "127.0.0.1"} {
+		cfg.Listen = netip.MustParseAddrPort(listen)
+		s, err := api.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Addr().Addr().String(); got != want {
+			t.Errorf("%s listens to %s", listen, got)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
