@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -102,6 +103,9 @@ func (t *table) title(names ...string) {
 	*t = append(*t, row)
 }
 
+// columnLeast is what a column may take on any page: half of a narrow one would leave nothing of a name.
+const columnLeast = 20
+
 // columnGap stands between two columns.
 const columnGap = "  "
 
@@ -119,12 +123,37 @@ func (p *page) write(t table) error {
 			widths[i] = max(widths[i], columns(c.text))
 		}
 	}
+	t = p.narrow(t, widths)
 	var out strings.Builder
 	for _, row := range t {
 		out.WriteString(strings.TrimRight(p.row(row, widths), " ") + "\n")
 	}
 	_, err := io.WriteString(p.w, out.String())
 	return err
+}
+
+// narrow cuts what is long in a table that is wider than the page, in any column but the last, and the columns' widths with it: one
+// long name would push the states of all others off the screen.
+func (p *page) narrow(t table, widths []int) table {
+	total := -len(columnGap)
+	for _, w := range widths {
+		total += w + len(columnGap)
+	}
+	most := max(p.width/2, columnLeast)
+	if p.width == 0 || total <= p.width || len(widths) < 2 || slices.Max(widths[:len(widths)-1]) <= most {
+		return t
+	}
+	out := make(table, len(t))
+	for i, row := range t {
+		out[i] = slices.Clone(row)
+		for j := 0; len(row) > 1 && j < len(widths)-1 && j < len(row); j++ {
+			out[i][j].text = cut(row[j].text, most)
+		}
+	}
+	for j := range widths[:len(widths)-1] {
+		widths[j] = min(widths[j], most)
+	}
+	return out
 }
 
 // row is a row as it is printed, cut at the page's width.

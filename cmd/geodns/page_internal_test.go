@@ -56,6 +56,42 @@ a line that is much lon…
 	}
 }
 
+// TestLongNames checks that a name that is longer than half of the page does not push what stands behind it off.
+func TestLongNames(t *testing.T) {
+	var long table
+	long.title("TARGET", "STATE", "WHY")
+	long.add("web/"+strings.Repeat("long", 20), "down", "status 503")
+	long.add("web/fra1", "up", "status 200")
+	long.add("a line of its own")
+	for _, tt := range []struct {
+		width int
+		want  string
+	}{
+		{50, `TARGET                     STATE  WHY
+web/longlonglonglonglong…  down   status 503
+web/fra1                   up     status 200
+a line of its own
+`},
+		{24, `TARGET                S…
+web/longlonglonglon…  d…
+web/fra1              up
+a line of its own
+`},
+	} {
+		var got strings.Builder
+		p := page{w: &got, width: tt.width}
+		if err := p.write(long); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, got.String()); diff != "" {
+			t.Errorf("%d columns: %s", tt.width, diff)
+		}
+	}
+	if len(long[1][0].text) < 84 {
+		t.Error("the table itself was cut")
+	}
+}
+
 // TestColumns covers runes that take no column of a terminal, or two.
 func TestColumns(t *testing.T) {
 	for _, tt := range []struct {
