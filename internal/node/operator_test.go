@@ -165,6 +165,34 @@ func TestLeaseLines(t *testing.T) {
 	}
 }
 
+// TestObjectsChange: a load that changes what a lease holds, and no answer without it, is no load of the same files: it is in the record.
+func TestObjectsChange(t *testing.T) {
+	cfg := config(t, operatorFiles())
+	n, _ := run(t, cfg)
+	change(t, n, http.MethodPut, "/v1/leases/a", strings.Replace(drain("tag", "blue"), "3600", `3600, "override": true`, 1))
+	wants(t, n, "127.0.0.22")
+	for _, tt := range []struct{ name, from, to, answer string }{
+		{"a tag is taken away", ", tags: [blue]}\n      - {name: ams1", "}\n      - {name: ams1", "127.0.0.21"},
+		{"a region is of another jurisdiction", "location: [39, -77]", "location: [39, -77], jurisdictions: [us]", "127.0.0.21"},
+	} {
+		text, err := os.ReadFile(filepath.Join(cfg.Zones, "www.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, cfg.Zones, map[string]string{"www.yaml": strings.Replace(string(text), tt.from, tt.to, 1)})
+		var load api.Load
+		if status := call(t, n, http.MethodPost, "/v1/reload", "", &load); status != http.StatusOK {
+			t.Errorf("%s: status %d", tt.name, status)
+		}
+		wants(t, n, tt.answer)
+	}
+	var log struct{ Entries []api.AuditEntry }
+	call(t, n, http.MethodGet, "/v1/audit?last=1000&kind=load", "", &log)
+	if len(log.Entries) != 2 {
+		t.Errorf("%d loads in the record: %+v", len(log.Entries), log.Entries)
+	}
+}
+
 // TestLeaseSurvives: a lease holds over a restart, from the first answer on, and ends by itself; so does one whose end comes while
 // nothing runs.
 func TestLeaseSurvives(t *testing.T) {
