@@ -86,7 +86,7 @@ func (d *statusDocument) unwell(now time.Time) section {
 	slices.SortStableFunc(found, func(a, b *api.Target) int { return cmp.Compare(rank[a.State], rank[b.State]) })
 	s := section{title: []string{"DOWN OR IN DOUBT", "STATE", "SINCE", "WHY"}}
 	for _, t := range found {
-		s.rows.add(t.ID, stateCell(t), ago(now, t.Since), d.why(t))
+		s.rows.add(t.ID, stateCell(t), age(now, t.Since), d.why(t))
 	}
 	return s
 }
