@@ -45,7 +45,7 @@ const packages = `
 	pkg/dnswire, pkg/zone, pkg/steering < pkg/server;
 	pkg/dnswire, pkg/steering, internal/durable < pkg/health;
 	pkg/dnswire, pkg/zone, pkg/steering, pkg/geo, pkg/rum, pkg/health, internal/source < pkg/policy;
-	pkg/steering, pkg/health, pkg/policy, internal/durable < pkg/operator;
+	pkg/steering, pkg/health, pkg/policy, internal/durable, internal/source < pkg/operator;
 	pkg/server, pkg/zone, pkg/steering, pkg/geo, pkg/rum, pkg/health, pkg/policy, pkg/operator, internal/source < pkg/api;
 	all < internal/node < cmd/geodns;
 	all < internal/dnstest;

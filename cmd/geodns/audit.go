@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,7 +25,7 @@ const (
 func entryKinds() []string {
 	return []string{
 		operator.EntryStart, operator.EntryStop, operator.EntryLeasePut, operator.EntryLeaseEnd, operator.EntryLeaseOver,
-		operator.EntryLoad, operator.EntryVerdict, operator.EntryTokens, operator.EntryCheckpoint,
+		operator.EntryLoad, operator.EntryVerdict, operator.EntryTokens, operator.EntryCheckpoint, operator.EntryLog,
 	}
 }
 
@@ -72,7 +73,10 @@ func showAudit(cmd *cobra.Command) error {
 	if err := c.get(cmd.Context(), "/v1/audit?"+query.Encode(), &document); err != nil {
 		return err
 	}
-	return show(cmd, document, document.write)
+	return show(cmd, document, func(p *page) error {
+		p.width = 0 // a line that is cut would hide why
+		return document.write(p)
+	})
 }
 
 // auditQuery reads the flags.
@@ -89,6 +93,9 @@ func auditQuery(cmd *cobra.Command) (url.Values, error) {
 		query.Set("after", cmd.Flag("after").Value.String())
 	}
 	if kind := cmd.Flag("kind").Value.String(); kind != "" {
+		if !slices.Contains(entryKinds(), kind) {
+			return nil, usagef("--kind: there is no kind %q; there are %s", kind, strings.Join(entryKinds(), ", "))
+		}
 		query.Set("kind", kind)
 	}
 	return query, nil
@@ -118,32 +125,58 @@ func entryText(e *api.AuditEntry) string {
 	var parts []string
 	before, after := brief(e.Before), brief(e.After)
 	switch {
-	case before != "" && after != "":
+	case e.Kind == operator.EntryLeasePut:
+		parts = append(parts, after+until(e.After))
+	case before == after || after == "":
+		parts = append(parts, before)
+	case before == "":
+		parts = append(parts, after)
+	default:
 		parts = append(parts, before+" -> "+after)
-	case before+after != "":
-		parts = append(parts, before+after)
 	}
-	if e.Why != "" {
-		parts = append(parts, e.Why)
-	}
+	parts = append(parts, e.Why)
 	if e.Ticket != "" {
 		parts = append(parts, "("+e.Ticket+")")
 	}
+	parts = slices.DeleteFunc(parts, func(part string) bool { return part == "" })
 	return dash(strings.Join(parts, " "))
 }
 
-// brief is a state before or after a change, in a word or two: that of a verdict, a world, the action of a lease.
+// brief is a state before or after a change, in a word or a few: that of a verdict, a world, what a lease does.
 func brief(state any) string {
 	document, ok := state.(map[string]any)
 	if !ok {
 		return ""
 	}
-	for _, key := range []string{"action", "state", "world", "tokens"} {
+	if does, ok := document["action"]; ok {
+		lease := api.Lease{Action: fmt.Sprint(does)}
+		lease.State, _ = document["state"].(string)
+		if admit, ok := document["admit"].(float64); ok {
+			lease.Admit = &admit
+		}
+		return action(&lease)
+	}
+	for _, key := range []string{"state", "world", "tokens"} {
 		if value, ok := document[key]; ok && value != "" {
 			return fmt.Sprint(value)
 		}
 	}
 	return ""
+}
+
+// until says when a lease that was made or changed ends, and whether guards were overridden for it.
+func until(lease any) (text string) {
+	document, ok := lease.(map[string]any)
+	if !ok {
+		return ""
+	}
+	if expires, ok := document["expires"].(string); ok {
+		text = " until " + expires
+	}
+	if overridden, ok := document["override"].([]any); ok && len(overridden) > 0 {
+		text += ", overriding guards,"
+	}
+	return text
 }
 
 // auditLine gives the audit log in a line.

@@ -67,6 +67,11 @@ func TestAuditShow(t *testing.T) {
 		{Seq: 17, Time: at(1), Kind: "lease.put", Who: "ann", Object: "region fra", Why: "kernel", Ticket: "OPS-12", After: map[string]any{"action": "drain"}},
 		{Seq: 18, Time: at(2), Kind: "verdict", Who: "checker", Object: "web/fra1", Before: map[string]any{"state": "up"}, After: map[string]any{"state": "down"}},
 		{Seq: 19, Time: at(3), Kind: "stop", Who: "geodns"},
+		{
+			Seq: 20, Time: at(3), Kind: "lease.put", Who: "ann", Object: "pool web", Why: "slow", Before: map[string]any{"action": "set", "admit": 0.5},
+			After: map[string]any{"action": "set", "state": "degraded", "admit": 0.2, "expires": "2040-01-02T09:00:00Z", "override": []string{"pool web"}},
+		},
+		{Seq: 21, Time: at(3), Kind: "lease.end", Who: "ann", Object: "region fra", Why: "done", Before: map[string]any{"action": "drain"}, After: map[string]any{"action": "drain"}},
 	}}}
 	server := &fakeServer{answers: map[string]answer{"GET /v1/audit": {document: document}}}
 	stdout, stderr, code := server.command(t, "audit", "show", "-n", "3", "--after", "16", "--kind", "verdict")
@@ -74,6 +79,8 @@ func TestAuditShow(t *testing.T) {
 17   2040-01-02T01:00:00Z  lease.put  ann      region fra  drain kernel (OPS-12)
 18   2040-01-02T02:00:00Z  verdict    checker  web/fra1    up -> down
 19   2040-01-02T03:00:00Z  stop       geodns   -           -
+20   2040-01-02T03:00:00Z  lease.put  ann      pool web    set degraded, admit 0.2 until 2040-01-02T09:00:00Z, overriding guards, slow
+21   2040-01-02T03:00:00Z  lease.end  ann      region fra  drain done
 entries cannot be written: no space left on device
 `
 	if diff := cmp.Diff(want, stdout); diff != "" {

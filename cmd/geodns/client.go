@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -31,6 +32,8 @@ const (
 	reloadTimeout = api.ReloadTimeout + 10*time.Second
 	// answerBytesMax bounds an answer: the targets of a large server are some megabytes.
 	answerBytesMax = 64 << 20
+	// plainBytesMax is how much is shown of an answer that is no document: a line.
+	plainBytesMax = 200
 )
 
 // client asks a running server.
@@ -44,28 +47,33 @@ type client struct {
 // problem is an error document (RFC 9457) with the API's list of details.
 type problem struct {
 	Title  string `json:"title"`
+	Status int    `json:"status"`
 	Detail string `json:"detail"`
 	Errors []struct {
 		Location string `json:"location"`
 		Message  string `json:"message"`
 	} `json:"errors"`
-
-	status int
 }
 
 // Error gives the document in one line.
 func (p *problem) Error() string {
-	text := p.Detail
-	if text == "" {
-		text = p.Title
-	}
+	var details []string
 	for _, e := range p.Errors {
-		if p.status == http.StatusUnprocessableEntity && e.Location != "" && strings.Contains(e.Location, ":") {
+		if p.Status == http.StatusUnprocessableEntity && strings.Contains(e.Location, ":") {
 			continue // a finding, which is printed by itself
 		}
-		text += "; " + strings.TrimSpace(e.Location+" "+e.Message)
+		detail := e.Message
+		// Where a field stands in a request is nothing that people wrote.
+		if field := strings.TrimPrefix(strings.TrimPrefix(e.Location, "body."), "query."); field != "" {
+			detail = field + ": " + detail
+		}
+		details = append(details, detail)
 	}
-	return "the server says: " + text
+	text := cmp.Or(p.Detail, p.Title)
+	if len(details) > 0 {
+		text += ": " + strings.Join(details, "; ")
+	}
+	return "the server says: " + printable(text)
 }
 
 // addAPI adds --api, and by what the server is known there.
@@ -98,9 +106,13 @@ func newClient(cmd *cobra.Command) (*client, error) {
 	if err := clientFiles(cmd, secure); err != nil {
 		return nil, err
 	}
+	token := os.Getenv("GEODNS_TOKEN")
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, errors.New("GEODNS_TOKEN is no token: there are blanks, line ends or other characters in it that no token has")
+	}
 	// No proxy: the API is on loopback or named on purpose. No redirect: a token goes to nobody else.
 	transport := &http.Transport{Proxy: nil, DisableKeepAlives: true, TLSClientConfig: secure}
-	return &client{base: base, token: os.Getenv("GEODNS_TOKEN"), say: cmd.ErrOrStderr(), http: &http.Client{
+	return &client{base: base, token: token, say: cmd.ErrOrStderr(), http: &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
@@ -239,12 +251,19 @@ func readAnswer(response *http.Response) ([]byte, error) {
 		return body, nil
 	}
 	p := &problem{Title: response.Status}
-	if strings.HasPrefix(response.Header.Get("Content-Type"), "application/problem+json") {
+	switch kind := response.Header.Get("Content-Type"); {
+	case strings.HasPrefix(kind, "application/problem+json"):
 		if err := json.Unmarshal(body, p); err != nil {
 			return nil, fmt.Errorf("reading the server's answer (%s): %w", response.Status, err)
 		}
+	case kind == "" || strings.HasPrefix(kind, "text/plain"):
+		// Not by the API: by a proxy, or by a listener that wants TLS.
+		line, _, _ := strings.Cut(string(body[:min(len(body), plainBytesMax)]), "\n")
+		if line = strings.TrimSpace(line); line != "" {
+			p.Title += ": " + line
+		}
 	}
-	p.status = response.StatusCode
+	p.Status = response.StatusCode
 	return nil, p
 }
 

@@ -204,13 +204,13 @@ type guardError struct{ breaks []string }
 
 // Error gives what it would break, one a line, and the way around.
 func (e *guardError) Error() string {
-	return "the server's guards refuse it:\n  " + strings.Join(e.breaks, "\n  ") + "\ngeodns: --override does it all the same"
+	return "the server's guards refuse it:\n  " + strings.Join(firstBreaks(e.breaks), "\n  ") + "\ngeodns: --override does it all the same"
 }
 
 // guarded makes a guard's refusal one for people; programs get its document.
 func guarded(cmd *cobra.Command, err error) error {
 	refused, ok := errors.AsType[*problem](err)
-	if !ok || refused.status != http.StatusConflict {
+	if !ok || refused.Status != http.StatusConflict {
 		return err
 	}
 	breaks := refused.guards()

@@ -15,6 +15,10 @@ import (
 func TestDrain(t *testing.T) {
 	lease := fleetLeases().Leases[0]
 	done := api.LeaseChange{Lease: lease, Changed: true, Breaks: []string{}, Audit: 17, Seconds: 0.004}
+	renewed := done
+	before := lease
+	before.Owner, before.Reason, before.Expires = "bob", "power", at(9)
+	renewed.Before = &before
 	overridden := done
 	overridden.Breaks = []string{"pool web would have 0 usable targets, min_up is 1"}
 	same := api.LeaseChange{Lease: lease}
@@ -53,6 +57,13 @@ func TestDrain(t *testing.T) {
 		{"done", nil, answer{document: done}, "PUT " + path + " " + body(""), `drain region fra until 2040-01-02T06:00:00Z (lease drain.region.fra, 2 targets)
 served after 0.004 s, audit entry 17
 `, "", 0},
+		{"in place of another's", nil, answer{document: renewed}, "PUT " + path + " " + body(""), `drain region fra until 2040-01-02T06:00:00Z (lease drain.region.fra, 2 targets)
+in place of: drain until 2040-01-02T09:00:00Z by bob: power
+served after 0.004 s, audit entry 17
+`, "", 0},
+		{"a wrong name", nil, answer{422, map[string]any{"title": "Unprocessable Entity", "detail": "it cannot be carried out", "errors": []any{
+			map[string]string{"location": "body.name", "message": "there is no region \"fra\""}, map[string]string{"message": "nor\x1b another"},
+		}}}, "PUT " + path + " " + body(""), "", "geodns: the server says: it cannot be carried out: name: there is no region \"fra\"; nor\ufffd another\n", 1},
 		{"the same again", nil, answer{document: same}, "PUT " + path + " " + body(""), "nothing changed, it was so already: drain region fra until 2040-01-02T06:00:00Z (lease drain.region.fra, 2 targets)\n", "", 0},
 		{"override", []string{"--override"}, answer{document: overridden}, "PUT " + path + " " + body(`,"override":true`), `drain region fra until 2040-01-02T06:00:00Z (lease drain.region.fra, 2 targets)
 overridden: pool web would have 0 usable targets, min_up is 1
@@ -74,7 +85,7 @@ www     40.0 %  -       fra         ams       30.0 %
                         e           f         1.0 %
                         and 2 more
 api     10.0 %  10.0 %  fra         SERVFAIL  10.0 %
-none    -       -       -           -         -
+and 1 policy where nobody moves
 ... and 2 policies that were not tried
 nothing was done
 `, "", 0},
@@ -136,6 +147,9 @@ still held by lease drain.tag.blue (drain tag blue, eve, until 2040-01-02T08:00:
 		{"nothing is there", "undrain target web/iad1", []string{"GET /v1/leases", "GET /v1/targets"}, `no lease of drain over target web/iad1: nothing to end
 still held by lease drain.tag.blue (drain tag blue, eve, until 2040-01-02T08:00:00Z): web/iad1
 `},
+		{"no such object", "undrain region frra", []string{"GET /v1/leases", "GET /v1/targets"}, `no lease of drain over region frra: nothing to end
+no target is there of region frra; did you mean "fra"?
+`},
 		{"a set", "unset pool web", []string{"GET /v1/leases", "DELETE /v1/leases/set.pool.web?reason=done"}, `end of set degraded, admit 0.5 pool web (lease set.pool.web, 4 targets)
 served after 0.002 s, audit entry 23
 `},
@@ -156,6 +170,32 @@ served after 0.002 s, audit entry 23
 	}
 }
 
+// TestUndrainUnseen checks that who may end leases and not see targets ends them, and is told no more.
+func TestUndrainUnseen(t *testing.T) {
+	server := &fakeServer{answers: map[string]answer{
+		"GET /v1/leases": {document: fleetLeases()}, "DELETE /v1/leases/drain.tag.blue": {document: api.LeaseChange{Lease: fleetLeases().Leases[2]}},
+		"GET /v1/targets": {http.StatusForbidden, map[string]string{"title": "Forbidden"}},
+	}}
+	stdout, stderr, code := server.command(t, "undrain", "tag", "blue")
+	if !strings.Contains(stdout, "(lease drain.tag.blue, 3 targets)\n") || stderr != "" || code != exitFine {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// TestManyBreaks checks that what guards say first stays on the screen.
+func TestManyBreaks(t *testing.T) {
+	many := []any{map[string]string{"location": "guard", "message": "first"}}
+	for range 50 {
+		many = append(many, map[string]string{"location": "guard", "message": "more"})
+	}
+	server := &fakeServer{answers: map[string]answer{"PUT /v1/leases/drain.pool.web": {http.StatusConflict, map[string]any{"title": "Conflict", "errors": many}}}}
+	_, stderr, _ := server.command(t, "drain", "pool", "web", "--reason", "x")
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	if len(lines) > 16 || lines[1] != "  first" || lines[len(lines)-2] != "  and 39 more, which -o json has" {
+		t.Error(stderr)
+	}
+}
+
 // TestLeases covers lists of leases, one of them, and its end.
 func TestLeases(t *testing.T) {
 	over := fleetLeases().Leases[1]
@@ -170,9 +210,9 @@ func TestLeases(t *testing.T) {
 		code        int
 	}{
 		{"leases", "GET /v1/leases", []string{
-			"LEASE             ACTION                   OBJECT      TARGETS  ENDS ",
-			"drain.region.fra  drain                    region fra  2        in ", "  ann    OPS-12  kernel\n",
-			"set.pool.web      set degraded, admit 0.5  pool web    4 ", "  ann    -       slow\n",
+			"LEASE             ACTION                   ENDS ",
+			"drain.region.fra  drain                    in ", "  ann    OPS-12  kernel   region fra  2\n",
+			"set.pool.web      set degraded, admit 0.5  in ", "  ann    -       slow     pool web    4\n",
 		}, 0},
 		{"leases list -a -o json", "GET /v1/leases?all=true", []string{`"id": "drain.tag.blue"`}, 0},
 		{"leases show set.pool.web", "GET /v1/leases/set.pool.web", []string{"does     set degraded, admit 0.5 pool web, now 4 targets\n", "expires  2040-01-02T09:00:00Z\n"}, 0},
@@ -204,7 +244,7 @@ func TestGuardDocument(t *testing.T) {
 	}}}}
 	stdout, _, code := server.command(t, "drain", "pool", "web", "--reason", "x", "-o", "json")
 	var document problem
-	if err := json.Unmarshal([]byte(stdout), &document); err != nil || len(document.Errors) != 1 || document.Errors[0].Message != "no" {
+	if err := json.Unmarshal([]byte(stdout), &document); err != nil || document.Status != http.StatusConflict || len(document.Errors) != 1 || document.Errors[0].Message != "no" {
 		t.Errorf("%v\n%s", err, stdout)
 	}
 	if code != exitRefused {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"geodns/internal/source"
 	"geodns/pkg/api"
 	"geodns/pkg/operator"
 )
@@ -160,6 +161,9 @@ func deleteLease(cmd *cobra.Command, c *client, id string) (change api.LeaseChan
 type endDocument struct {
 	Ended []api.LeaseChange `json:"ended"`
 	Still []holding         `json:"still"` // what other leases hold
+
+	unknown bool     // no target is or has the object
+	known   []string // objects of its kind
 }
 
 // holding is a lease that holds targets of an object.
@@ -194,7 +198,7 @@ func endAll(cmd *cobra.Command, of operator.Action, args []string) error {
 			continue
 		}
 		change, endErr := deleteLease(cmd, c, l.ID)
-		if p, ok := errors.AsType[*problem](endErr); ok && p.status == http.StatusNotFound {
+		if p, ok := errors.AsType[*problem](endErr); ok && p.Status == http.StatusNotFound {
 			continue // it ended meanwhile
 		}
 		if endErr != nil {
@@ -202,25 +206,36 @@ func endAll(cmd *cobra.Command, of operator.Action, args []string) error {
 		}
 		document.Ended = append(document.Ended, change)
 	}
-	if len(others) > 0 {
-		if document.Still, err = stillHeld(cmd.Context(), c, object, others); err != nil {
+	if len(others) > 0 || len(document.Ended) == 0 {
+		targets, err := c.targets(cmd.Context())
+		if p, ok := errors.AsType[*problem](err); ok && p.Status == http.StatusForbidden {
+			// What was asked for is done; whoever may not see the targets is not told more.
+			return show(cmd, document, func(p *page) error { return document.write(p, of, object) })
+		}
+		if err != nil {
 			return err
 		}
+		document.Still = stillHeld(targets, object, others)
+		document.unknown = len(document.Ended) == 0 && !slices.ContainsFunc(targets, func(t api.Target) bool { return touches(object, &t) })
+		document.known = objects(object.Kind, targets)
 	}
 	return show(cmd, document, func(p *page) error { return document.write(p, of, object) })
 }
 
-// stillHeld finds the targets of an object that leases hold, by lease.
-func stillHeld(ctx context.Context, c *client, object operator.Object, leases []api.Lease) ([]holding, error) {
+// targets asks for the targets.
+func (c *client) targets(ctx context.Context) ([]api.Target, error) {
 	var document targetsDocument
-	if err := c.get(ctx, "/v1/targets", &document); err != nil {
-		return nil, err
-	}
+	err := c.get(ctx, "/v1/targets", &document)
+	return document.Targets, err
+}
+
+// stillHeld finds the targets of an object that leases hold, by lease.
+func stillHeld(targets []api.Target, object operator.Object, leases []api.Lease) []holding {
 	still := []holding{}
 	for i := range leases {
 		held := holding{Lease: leases[i]}
-		for j := range document.Targets {
-			t := &document.Targets[j]
+		for j := range targets {
+			t := &targets[j]
 			if touches(object, t) && slices.Contains(t.Leases, leases[i].ID) {
 				held.Targets = append(held.Targets, t.ID)
 			}
@@ -229,7 +244,7 @@ func stillHeld(ctx context.Context, c *client, object operator.Object, leases []
 			still = append(still, held)
 		}
 	}
-	return still, nil
+	return still
 }
 
 // touches says whether a target is the object, or belongs to it.
@@ -252,6 +267,13 @@ func touches(o operator.Object, t *api.Target) bool {
 func (d *endDocument) write(p *page, of operator.Action, object operator.Object) error {
 	if len(d.Ended) == 0 {
 		p.line("no lease of %s over %s: nothing to end", of, object)
+	}
+	if d.unknown {
+		text := fmt.Sprintf("no target is there of %s", object)
+		if near := source.Nearest(object.Name, d.known); near != "" {
+			text += fmt.Sprintf("; did you mean %q?", near)
+		}
+		p.line("%s", text)
 	}
 	for i := range d.Ended {
 		if err := writeChange(p, &d.Ended[i]); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +13,9 @@ import (
 
 // movesMax is how many moves of a policy are shown; the largest come first, and the rest is small.
 const movesMax = 5
+
+// breaksMax is how many guards' words are shown: they must not push the first, which says most, off a screen.
+const breaksMax = 12
 
 // action says in a few words what a lease does.
 func action(l *api.Lease) string {
@@ -52,6 +56,14 @@ func share(part float64) string {
 	return strconv.FormatFloat(100*part, 'f', 1, 64) + " %"
 }
 
+// shareOrNone is share in a sentence.
+func shareOrNone(part float64) string {
+	if part <= 0 {
+		return "none"
+	}
+	return share(part)
+}
+
 // writeChange prints what a change of a lease did, or would do.
 func writeChange(p *page, c *api.LeaseChange) error {
 	l := &c.Lease
@@ -68,7 +80,10 @@ func writeChange(p *page, c *api.LeaseChange) error {
 	default:
 		p.line("%s", what)
 	}
-	for _, b := range c.Breaks {
+	if b := c.Before; b != nil && c.Changed && l.Ended.IsZero() {
+		p.line("in place of: %s until %s by %s: %s", action(b), stamp(b.Expires), b.Owner, b.Reason)
+	}
+	for _, b := range firstBreaks(c.Breaks) {
 		if c.DryRun {
 			p.line("guard: %s", b)
 		} else {
@@ -84,6 +99,14 @@ func writeChange(p *page, c *api.LeaseChange) error {
 	return nil
 }
 
+// firstBreaks are as many breaks as are shown, and how many there are beside them.
+func firstBreaks(breaks []string) []string {
+	if len(breaks) <= breaksMax {
+		return breaks
+	}
+	return append(slices.Clone(breaks[:breaksMax]), fmt.Sprintf("and %d more, which -o json has", len(breaks)-breaksMax))
+}
+
 // writeImpact prints which clients would move.
 func writeImpact(p *page, impact *api.Impact) error {
 	if impact == nil {
@@ -91,11 +114,19 @@ func writeImpact(p *page, impact *api.Impact) error {
 		return nil
 	}
 	p.line("clients whose answer would change: %s; who would get SERVFAIL: %s; %s tried for each policy",
-		share(impact.Share), share(impact.Failed), count(impact.Sampled, "client"))
+		shareOrNone(impact.Share), shareOrNone(impact.Failed), count(impact.Sampled, "client"))
 	var t table
 	t.title("POLICY", "MOVE", "FAIL", "FROM", "TO", "SHARE")
+	still := 0
 	for i := range impact.Policies {
-		addPolicyImpact(&t, &impact.Policies[i])
+		if pi := &impact.Policies[i]; len(pi.Moves) > 0 || pi.Share+pi.Failed > 0 {
+			addPolicyImpact(&t, pi)
+		} else {
+			still++
+		}
+	}
+	if still > 0 {
+		t.add(fmt.Sprintf("and %s where nobody moves", policies(still)))
 	}
 	if impact.Left > 0 {
 		t.add(fmt.Sprintf("... and %s that were not tried", policies(impact.Left)))
@@ -116,9 +147,6 @@ func addPolicyImpact(t *table, i *api.PolicyImpact) {
 		failed.hue = bad
 	}
 	first := []any{i.Policy, share(i.Share), failed}
-	if len(i.Moves) == 0 {
-		t.add(append(first, "-", "-", "-")...)
-	}
 	for n, m := range i.Moves {
 		if n == movesMax {
 			t.add("", "", "", fmt.Sprintf("and %d more", len(i.Moves)-n))
@@ -129,12 +157,12 @@ func addPolicyImpact(t *table, i *api.PolicyImpact) {
 	}
 }
 
-// addLeases adds leases, a row each.
+// addLeases adds leases, a row each. What a narrow terminal cuts off is at the end: an id mostly says what is held.
 func addLeases(t *table, leases []api.Lease, now time.Time) {
-	t.title("LEASE", "ACTION", "OBJECT", "TARGETS", "ENDS", "OWNER", "TICKET", "REASON")
+	t.title("LEASE", "ACTION", "ENDS", "OWNER", "TICKET", "REASON", "OBJECT", "TARGETS")
 	for i := range leases {
 		l := &leases[i]
-		t.add(l.ID, action(l), l.Kind+" "+l.Name, l.Targets, ends(l, now), l.Owner, dash(l.Ticket), l.Reason)
+		t.add(l.ID, action(l), ends(l, now), l.Owner, dash(l.Ticket), l.Reason, l.Kind+" "+l.Name, l.Targets)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"geodns/pkg/operator"
 )
@@ -34,7 +35,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitFine
 	}
@@ -43,7 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "geodns: %v\n", err)
 	if _, ok := errors.AsType[*usageError](err); ok {
-		fmt.Fprintln(stderr, "geodns: see geodns --help")
+		fmt.Fprintf(stderr, "geodns: see %s --help\n", cmd.CommandPath())
 		return exitUsage
 	}
 	return exitRefused
@@ -63,6 +64,22 @@ func (e *usageError) Unwrap() error { return e.err }
 
 // usagef makes a usageError.
 func usagef(format string, a ...any) error { return &usageError{fmt.Errorf(format, a...)} }
+
+// flagError makes a usageError of a flag that cannot be read. pflag's own text of a bad value tells of the function that read it,
+// where a person wants to know what would be right.
+func flagError(err error) error {
+	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return &usageError{err}
+	}
+	wanted := map[string]string{
+		"duration": "a time such as 90m or 48h", "float64": "a number such as 0.5", "int": "a whole number", "uint64": "a whole number",
+	}[bad.GetFlag().Value.Type()]
+	if wanted == "" {
+		return &usageError{err}
+	}
+	return usagef("--%s: %q is not %s", bad.GetFlag().Name, bad.GetValue(), wanted)
+}
 
 // newRoot builds the command tree.
 func newRoot() *cobra.Command {
@@ -85,13 +102,14 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.SuggestionsMinimumDistance = 2
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.AddCommand(newServe(), newCheck(), newExplain(), newStatus(), newWatch(), newList(), newReload(), newChecks(), newToken(), newVersion())
 	root.AddCommand(newDrain(), newSet(), newLeases(), newAudit(),
 		newEnd("undrain", operator.Drain, "End the leases that drain a target, region, tag or pool"),
 		newEnd("unset", operator.Set, "End the leases that hold a target, region, tag or pool at a state or a part of its traffic"))
 	root.AddCommand(newTopics()...)
 	addMan(root)
+	checkHelp(root)
 	addCompletion(root)
 	completeNoFiles(root)
 	return root

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -103,6 +103,9 @@ func (t *table) title(names ...string) {
 	*t = append(*t, row)
 }
 
+// columnLeast is what a column may take on any page: half of a narrow one would leave nothing of a name.
+const columnLeast = 20
+
 // columnGap stands between two columns.
 const columnGap = "  "
 
@@ -117,9 +120,10 @@ func (p *page) write(t table) error {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+			widths[i] = max(widths[i], columns(c.text))
 		}
 	}
+	t = p.narrow(t, widths)
 	var out strings.Builder
 	for _, row := range t {
 		out.WriteString(strings.TrimRight(p.row(row, widths), " ") + "\n")
@@ -128,39 +132,105 @@ func (p *page) write(t table) error {
 	return err
 }
 
+// narrow cuts what is long in a table that is wider than the page, in any column but the last, and the columns' widths with it: one
+// long name would push the states of all others off the screen.
+func (p *page) narrow(t table, widths []int) table {
+	total := -len(columnGap)
+	for _, w := range widths {
+		total += w + len(columnGap)
+	}
+	most := max(p.width/2, columnLeast)
+	if p.width == 0 || total <= p.width || len(widths) < 2 || slices.Max(widths[:len(widths)-1]) <= most {
+		return t
+	}
+	out := make(table, len(t))
+	for i, row := range t {
+		out[i] = slices.Clone(row)
+		for j := 0; len(row) > 1 && j < len(widths)-1 && j < len(row); j++ {
+			out[i][j].text = cut(row[j].text, most)
+		}
+	}
+	for j := range widths[:len(widths)-1] {
+		widths[j] = min(widths[j], most)
+	}
+	return out
+}
+
 // row is a row as it is printed, cut at the page's width.
 func (p *page) row(row []cell, widths []int) string {
 	var out strings.Builder
 	column := 0
 	for i, c := range row {
-		text, runes := c.text, utf8.RuneCountInString(c.text)
-		if p.width > 0 && column+runes > p.width {
+		text, taken := c.text, columns(c.text)
+		if p.width > 0 && column+taken > p.width {
 			text = cut(text, p.width-column)
-			runes = utf8.RuneCountInString(text)
+			taken = columns(text)
 		}
 		out.WriteString(p.paint(text, c.hue))
 		if i < len(row)-1 {
-			gap := strings.Repeat(" ", widths[i]-min(runes, widths[i])) + columnGap
-			if p.width > 0 && column+runes+len(gap) >= p.width {
+			gap := strings.Repeat(" ", widths[i]-min(taken, widths[i])) + columnGap
+			if p.width > 0 && column+taken+len(gap) >= p.width {
 				break
 			}
 			out.WriteString(gap)
-			runes += len(gap)
+			taken += len(gap)
 		}
-		column += runes
+		column += taken
 	}
 	return out.String()
 }
 
-// cut makes a text at most so many runes long; an ellipsis stands for the rest.
-func cut(text string, runes int) string {
-	if runes < 1 {
+// cut makes a text at most so many columns wide; an ellipsis stands for the rest.
+func cut(text string, most int) string {
+	if most < 1 {
 		return ""
 	}
-	if utf8.RuneCountInString(text) <= runes {
+	if columns(text) <= most {
 		return text
 	}
-	return string([]rune(text)[:runes-1]) + "…"
+	taken := 0
+	for i, r := range text {
+		if taken += runeColumns(r); taken > most-1 {
+			return text[:i] + "…"
+		}
+	}
+	return text
+}
+
+// columns is how many columns of a terminal a text takes.
+func columns(text string) (n int) {
+	for _, r := range text {
+		n += runeColumns(r)
+	}
+	return n
+}
+
+// runeColumns is how many columns of a terminal a rune takes: none if it stands over the one before, two if it is wide.
+func runeColumns(r rune) int {
+	switch {
+	case unicode.In(r, unicode.Mn, unicode.Me):
+		return 0
+	case isWide(r):
+		return 2
+	}
+	return 1
+}
+
+// isWide says whether a rune takes two columns (W and F of Unicode's UAX 11), nearly: by blocks, so that one that is narrow among wide
+// ones costs a blank.
+func isWide(r rune) bool {
+	for _, block := range [][2]rune{
+		{0x1100, 0x115f},                                       // Hangul Jamo
+		{0x2e80, 0x303e}, {0x3041, 0xa4cf}, {0x20000, 0x3fffd}, // CJK, Kana, Yi
+		{0xa960, 0xa97f}, {0xac00, 0xd7a3}, // Hangul
+		{0xf900, 0xfaff}, {0xfe30, 0xfe6f}, {0xff01, 0xff60}, {0xffe0, 0xffe6}, // CJK and full width forms
+		{0x1f300, 0x1f64f}, {0x1f680, 0x1f6ff}, {0x1f900, 0x1f9ff}, // pictures
+	} {
+		if block[0] <= r && r <= block[1] {
+			return true
+		}
+	}
+	return false
 }
 
 // paint colors a text, where there are colors.

@@ -56,6 +56,69 @@ a line that is much lon…
 	}
 }
 
+// TestLongNames checks that a name that is longer than half of the page does not push what stands behind it off.
+func TestLongNames(t *testing.T) {
+	var long table
+	long.title("TARGET", "STATE", "WHY")
+	long.add("web/"+strings.Repeat("long", 20), "down", "status 503")
+	long.add("web/fra1", "up", "status 200")
+	long.add("a line of its own")
+	for _, tt := range []struct {
+		width int
+		want  string
+	}{
+		{50, `TARGET                     STATE  WHY
+web/longlonglonglonglong…  down   status 503
+web/fra1                   up     status 200
+a line of its own
+`},
+		{24, `TARGET                S…
+web/longlonglonglon…  d…
+web/fra1              up
+a line of its own
+`},
+	} {
+		var got strings.Builder
+		p := page{w: &got, width: tt.width}
+		if err := p.write(long); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, got.String()); diff != "" {
+			t.Errorf("%d columns: %s", tt.width, diff)
+		}
+	}
+	if len(long[1][0].text) < 84 {
+		t.Error("the table itself was cut")
+	}
+}
+
+// TestColumns covers runes that take no column of a terminal, or two.
+func TestColumns(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want int
+		cut  string // at 5 columns
+	}{
+		{"", 0, ""},
+		{"fra", 3, "fra"},
+		{"größe", 5, "größe"},
+		{"gro\u0308ße", 5, "gro\u0308ße"},
+		{"長い理由", 8, "長い…"},
+		{"a長い理由", 9, "a長…"},
+		{"서울", 4, "서울"},
+		{"rack 🔥", 7, "rack…"},
+		{"ＡＢＣ", 6, "ＡＢ…"},
+		{"abcdef", 6, "abcd…"},
+	} {
+		if got := columns(tt.text); got != tt.want {
+			t.Errorf("%q: %d columns, want %d", tt.text, got, tt.want)
+		}
+		if got := cut(tt.text, 5); got != tt.cut {
+			t.Errorf("%q is cut to %q, want %q", tt.text, got, tt.cut)
+		}
+	}
+}
+
 // TestLasting covers how long things last.
 func TestLasting(t *testing.T) {
 	for d, want := range map[time.Duration]string{

@@ -36,7 +36,7 @@ func reload(cmd *cobra.Command) error {
 	}
 	out := cmd.OutOrStdout()
 	body, err := c.do(cmd.Context(), http.MethodPost, "/v1/reload", "application/json", reloadTimeout)
-	if refused, ok := errors.AsType[*problem](err); ok && refused.status == http.StatusUnprocessableEntity {
+	if refused, ok := errors.AsType[*problem](err); ok && refused.Status == http.StatusUnprocessableEntity {
 		if wantsDocument(cmd) {
 			if writeErr := writeDocument(cmd, refused); writeErr != nil {
 				return writeErr

@@ -86,10 +86,16 @@ func (d *statusDocument) head(now time.Time, full bool) table {
 	t.add("serving", fmt.Sprintf("%s, %s, %s, %s, %s", count(s.World.ZoneN, "zone"), count(s.World.Records, "record"),
 		policies(s.World.Policies), count(s.World.Targets, "target"), count(s.World.Cells, "cell")))
 	t.add("last load", flag(loadLine(&s.LastLoad), s.LastLoad.Errors > 0))
-	if len(d.Targets) > 0 {
-		t.add("targets", d.targetsLine())
+	targets := d.targetsLine()
+	if c := &s.Checker; full || c.InDoubt != "" || c.Waiting+c.Suppressed+c.CanariesFailed > 0 || len(d.Targets) == 0 {
+		if len(d.Targets) > 0 {
+			t.add("targets", targets)
+		}
+		t.add("checker", flag(checkerLine(&s.Checker), s.Checker.InDoubt != ""))
+	} else { // nothing is the matter with it, and lines are few
+		targets.text += "; " + checkerLine(&s.Checker)
+		t.add("targets", targets)
 	}
-	t.add("checker", flag(checkerLine(&s.Checker), s.Checker.InDoubt != ""))
 	if len(s.Leases) == 0 {
 		t.add("leases", "none")
 	}
@@ -330,6 +336,14 @@ func ago(now, t time.Time) string {
 		return "never"
 	}
 	return lasting(max(now.Sub(t), 0))
+}
+
+// age is how old something is; what is not known has none.
+func age(now, t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return ago(now, t)
 }
 
 // lasting gives how long something lasts, in its two largest units.

@@ -104,6 +104,39 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// TestStatusUrgent checks what is shown of a list that is cut, and why a target is as it is that a lease holds.
+func TestStatusUrgent(t *testing.T) {
+	d := &statusDocument{Status: api.Status{Leases: fleetLeases().Leases, Inputs: []api.Input{{Name: "binary", Path: "geodns", Loaded: at(1)}}}}
+	for i := range 200 {
+		r := api.RegionStatus{Name: fmt.Sprintf("r%03d", i), Targets: 2, Up: 2, Admit: 1}
+		switch i {
+		case 150:
+			r.Up, r.Down, r.Admit = 1, 1, 0.5
+		case 160:
+			r.Drained, r.Admit = 2, 0
+		}
+		d.Status.Regions = append(d.Status.Regions, r)
+	}
+	var names []string
+	for _, row := range d.regions().rows[:3] {
+		names = append(names, row[0].text)
+	}
+	if diff := cmp.Diff([]string{"r160", "r150", "r000"}, names); diff != "" {
+		t.Error(diff)
+	}
+	held := api.Target{State: "degraded", Detail: "status 200", Leases: []string{"drain.region.fra", "set.pool.web"}}
+	if got := d.why(&held); got != "lease set.pool.web" {
+		t.Errorf("held: %q", got)
+	}
+	held.Addresses = []api.Address{{Reason: "status 503"}}
+	if got := d.why(&held); got != "status 503" {
+		t.Errorf("failed: %q", got)
+	}
+	if got := d.inputs(at(2)).rows[0][2].text; got != "-" {
+		t.Errorf("a file of unknown age: %q", got)
+	}
+}
+
 // golden compares a text with a file.
 func golden(t *testing.T, file, got string) {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"geodns/pkg/api"
+	"geodns/pkg/operator"
 )
 
 // versionDigits is how much of a commit or a hash is shown: enough to tell any two apart that people mean.
@@ -15,6 +16,9 @@ const versionDigits = 10
 
 // inputsLeast is how many inputs are shown in any case: what is served has to be seen whatever goes on, and a node has this many.
 const inputsLeast = 5
+
+// regionsLeast is how many regions are shown in any case: one, and how many more there are.
+const regionsLeast = 2
 
 // section is a list of a status, below its title.
 type section struct {
@@ -82,16 +86,21 @@ func (d *statusDocument) unwell(now time.Time) section {
 	slices.SortStableFunc(found, func(a, b *api.Target) int { return cmp.Compare(rank[a.State], rank[b.State]) })
 	s := section{title: []string{"DOWN OR IN DOUBT", "STATE", "SINCE", "WHY"}}
 	for _, t := range found {
-		s.rows.add(t.ID, stateCell(t), ago(now, t.Since), why(t))
+		s.rows.add(t.ID, stateCell(t), age(now, t.Since), d.why(t))
 	}
 	return s
 }
 
-// why says what a target's state comes of: its verdict, or what an address showed last.
-func why(t *api.Target) string {
+// why says what a target's state comes of: what an address showed last, a lease that holds it so, or its verdict.
+func (d *statusDocument) why(t *api.Target) string {
 	for _, a := range t.Addresses {
 		if !a.LastGood && a.Reason != "" {
 			return a.Reason
+		}
+	}
+	for i := range d.Status.Leases {
+		if l := &d.Status.Leases[i]; l.Action == string(operator.Set) && slices.Contains(t.Leases, l.ID) {
+			return "lease " + l.ID
 		}
 	}
 	return cmp.Or(t.Detail, t.Reason)
@@ -109,9 +118,14 @@ func (d *statusDocument) leases(now time.Time) section {
 
 // regions are the regions with their targets by state, and their share of answers.
 func (d *statusDocument) regions() section {
-	s := section{title: []string{"REGION", "UP", "DEGRADED", "DOWN", "UNKNOWN", "DRAINED", "ADMITS", "ANSWERS"}}
-	for i := range d.Status.Regions {
-		r := &d.Status.Regions[i]
+	s := section{least: regionsLeast, title: []string{"REGION", "UP", "DEGRADED", "DOWN", "UNKNOWN", "DRAINED", "ADMITS", "ANSWERS"}}
+	// Where not all fit, those that something is the matter with have to be seen.
+	found := slices.Clone(d.Status.Regions)
+	slices.SortStableFunc(found, func(a, b api.RegionStatus) int {
+		return cmp.Or(cmp.Compare(a.Admit, b.Admit), cmp.Compare(a.Up-a.Targets, b.Up-b.Targets), cmp.Compare(b.Drained, a.Drained))
+	})
+	for i := range found {
+		r := &found[i]
 		answers := "-"
 		if r.ShareKnown {
 			answers = share(r.Share)
@@ -151,7 +165,7 @@ func (d *statusDocument) inputs(now time.Time) section {
 		if in.Error != "" {
 			path = cell{in.Path + ": " + in.Error, bad}
 		}
-		s.rows.add(in.Name, dash(version[:min(len(version), versionDigits)]), ago(now, in.Modified), ago(now, in.Loaded)+" ago", path)
+		s.rows.add(in.Name, dash(version[:min(len(version), versionDigits)]), age(now, in.Modified), ago(now, in.Loaded)+" ago", path)
 	}
 	return s
 }

@@ -162,7 +162,7 @@ func (w *watcher) from() string {
 // refuses says whether a server's answer will be the same next time: a credential that is not enough, a stream that is not there.
 func refuses(err error) bool {
 	p, ok := errors.AsType[*problem](err)
-	return ok && p.status/100 == 4 && p.status != http.StatusTooManyRequests
+	return ok && p.Status/100 == 4 && p.Status != http.StatusTooManyRequests
 }
 
 // writeError is a standard output that is gone.

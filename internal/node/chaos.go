@@ -233,7 +233,7 @@ func (n *Node) statusLines(now time.Time) []string {
 	lines := []string{
 		fmt.Sprintf("node      %s, %s, up %s, %s", s.Node, s.Version, now.Sub(s.Started).Round(time.Second), ready),
 		fmt.Sprintf("world     %s since %s", s.World.ID, s.World.Since.Format(time.RFC3339)),
-		fmt.Sprintf("load      %s at %s, %d errors, %d warnings", s.LastLoad.Result, s.LastLoad.At.Format(time.RFC3339), s.LastLoad.Errors, s.LastLoad.Warnings),
+		fmt.Sprintf("load      %s at %s, errors %d, warnings %d", s.LastLoad.Result, s.LastLoad.At.Format(time.RFC3339), s.LastLoad.Errors, s.LastLoad.Warnings),
 		fmt.Sprintf("serving   zones %d, records %d, policies %d, cells %d", s.World.ZoneN, s.World.Records, s.World.Policies, s.World.Cells),
 	}
 	for _, z := range s.World.Zones[:min(len(s.World.Zones), chaosListedMax)] {

@@ -60,12 +60,19 @@ func (n *Node) verdictHappened(e health.Event) {
 
 // leaseHappened tells of a lease that was made or changed (put), ended by hand (end) or by itself (over).
 func (n *Node) leaseHappened(kind, who string, l *operator.Lease, seq uint64) {
-	text := fmt.Sprintf("%s %s until %s by %s: %s", l.Action, l.Object, l.Expires.UTC().Format(time.RFC3339), who, l.Reason)
+	does := fmt.Sprintf("%s %s", l.Action, l.Object)
+	if l.State != "" {
+		does += " " + l.State
+	}
+	if l.Admit != nil {
+		does += fmt.Sprintf(" admit %g", *l.Admit)
+	}
+	text := fmt.Sprintf("%s until %s by %s: %s", does, l.Expires.UTC().Format(time.RFC3339), who, l.Reason)
 	switch kind {
 	case "end":
-		text = fmt.Sprintf("%s %s ended by %s", l.Action, l.Object, who)
+		text = fmt.Sprintf("%s ended by %s", does, who)
 	case "over":
-		text = fmt.Sprintf("%s %s is over", l.Action, l.Object)
+		text = does + " is over"
 	}
 	n.tell(api.EventLease, fmt.Sprintf("lease-%d", l.Revision), text, api.LeaseEvent{
 		Kind: kind, Who: who, Audit: seq, Lease: api.LeaseOf(l, time.Now(), n.touches(l.Object)),

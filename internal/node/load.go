@@ -303,12 +303,35 @@ func placeText(p geo.Place) string {
 	return strings.Join(words, ", ")
 }
 
-// same reports whether nothing is other than in another load, in what is answered and in what is probed.
-func (l *loaded) same(other *loaded) bool { return l.id() == other.id() && l.sameChecks(other) }
+// same reports whether nothing is other than in another load: in what is answered, what is probed, and what leases lie over.
+func (l *loaded) same(other *loaded) bool {
+	return l.id() == other.id() && l.sameChecks(other) && l.sameObjects(other)
+}
 
 // sameChecks reports whether the same is probed in the same way. It is no part of the id: that names what answers are made of.
 func (l *loaded) sameChecks(other *loaded) bool {
 	return reflect.DeepEqual(l.healthTargets(), other.healthTargets())
+}
+
+// sameObjects reports whether leases and guards go by the same: which targets a pool, a region and a tag have, which regions are a
+// pair, and which a fence lets in. Tags are no part of the id, and who takes one away undoes what a lease over it does.
+func (l *loaded) sameObjects(other *loaded) bool {
+	return reflect.DeepEqual(l.objects(), other.objects())
+}
+
+// objects lists what leases and guards go by.
+func (l *loaded) objects() (all [][]string) {
+	for _, t := range l.compiled.Document.Targets {
+		all = append(all, append([]string{t.ID, t.Region.Name}, t.Tags...))
+	}
+	for _, r := range l.compiled.Document.Regions {
+		pair := ""
+		if r.Pair != nil {
+			pair = r.Pair.Name
+		}
+		all = append(all, append([]string{r.Name, pair}, r.Jurisdictions...))
+	}
+	return all
 }
 
 // healthTargets lists what is to be probed.

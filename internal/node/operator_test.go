@@ -113,6 +113,13 @@ func TestLease(t *testing.T) {
 	if again.Changed || again.Lease.Revision != first.Lease.Revision {
 		t.Fatalf("again: %+v", again)
 	}
+	if first.Before != nil || again.Before == nil || again.Before.ID != "a" {
+		t.Errorf("before: %+v, then %+v", first.Before, again.Before)
+	}
+	longer := change(t, n, http.MethodPut, "/v1/leases/a", strings.Replace(drain("region", "fra"), "3600", "7200", 1))
+	if b := longer.Before; !longer.Changed || b == nil || !b.Expires.Equal(first.Lease.Expires) || b.Revision != first.Lease.Revision {
+		t.Errorf("longer: %+v", longer)
+	}
 	var targets struct{ Targets []api.Target }
 	call(t, n, http.MethodGet, "/v1/targets", "", &targets)
 	for _, g := range targets.Targets {
@@ -138,8 +145,54 @@ func TestLease(t *testing.T) {
 			kinds = append(kinds, fmt.Sprintf("%s %s %s %s", e.Kind, e.Who, e.Object, e.Why))
 		}
 	}
-	if want := "lease.put local region fra kernel, lease.end local region fra done"; strings.Join(kinds, ", ") != want {
+	if want := "lease.put local region fra kernel, lease.put local region fra kernel, lease.end local region fra done"; strings.Join(kinds, ", ") != want {
 		t.Errorf("the record is %q, want %q", kinds, want)
+	}
+}
+
+// TestLeaseLines: the lines of a status say what a lease does, not only that there is one.
+func TestLeaseLines(t *testing.T) {
+	n, _ := run(t, config(t, operatorFiles()))
+	change(t, n, http.MethodPut, "/v1/leases/a", strings.Replace(drain("region", "fra"), `"drain"`, `"set", "state": "degraded", "admit": 0.3`, 1))
+	change(t, n, http.MethodDelete, "/v1/leases/a?reason=done", "")
+	var status api.Status
+	call(t, n, http.MethodGet, "/v1/status", "", &status)
+	var got []string
+	for _, e := range status.Events {
+		if e.Kind == api.EventLease {
+			got = append(got, e.Text)
+		}
+	}
+	if len(got) != 2 || !strings.HasPrefix(got[0], "set region fra degraded admit 0.3 until ") || got[1] != "set region fra degraded admit 0.3 ended by local" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestObjectsChange: a load that changes what a lease holds, and no answer without it, is no load of the same files: it is in the record.
+func TestObjectsChange(t *testing.T) {
+	cfg := config(t, operatorFiles())
+	n, _ := run(t, cfg)
+	change(t, n, http.MethodPut, "/v1/leases/a", strings.Replace(drain("tag", "blue"), "3600", `3600, "override": true`, 1))
+	wants(t, n, "127.0.0.22")
+	for _, tt := range []struct{ name, from, to, answer string }{
+		{"a tag is taken away", ", tags: [blue]}\n      - {name: ams1", "}\n      - {name: ams1", "127.0.0.21"},
+		{"a region is of another jurisdiction", "location: [39, -77]", "location: [39, -77], jurisdictions: [us]", "127.0.0.21"},
+	} {
+		text, err := os.ReadFile(filepath.Join(cfg.Zones, "www.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, cfg.Zones, map[string]string{"www.yaml": strings.Replace(string(text), tt.from, tt.to, 1)})
+		var load api.Load
+		if status := call(t, n, http.MethodPost, "/v1/reload", "", &load); status != http.StatusOK {
+			t.Errorf("%s: status %d", tt.name, status)
+		}
+		wants(t, n, tt.answer)
+	}
+	var log struct{ Entries []api.AuditEntry }
+	call(t, n, http.MethodGet, "/v1/audit?last=1000&kind=load", "", &log)
+	if len(log.Entries) != 2 {
+		t.Errorf("%d loads in the record: %+v", len(log.Entries), log.Entries)
 	}
 }
 

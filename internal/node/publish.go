@@ -187,7 +187,7 @@ func (n *Node) noteLoad(b built, result string) api.Load {
 	log("load ended", "id", n.last.ID, "result", result, "world", n.last.World, "commit", n.last.Commit, "seconds", n.last.Seconds, "errors", n.last.Errors, "warnings", n.last.Warnings)
 	told := n.last
 	told.Findings = told.Findings[:min(len(told.Findings), api.EventFindingsMax)]
-	n.tell(api.EventLoad, told.ID, fmt.Sprintf("%s in %.3f s, %d errors, %d warnings", result, told.Seconds, told.Errors, told.Warnings), told)
+	n.tell(api.EventLoad, told.ID, fmt.Sprintf("%s in %.3f s, errors: %d, warnings: %d", result, told.Seconds, told.Errors, told.Warnings), told)
 	return n.last
 }
 

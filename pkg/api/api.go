@@ -97,7 +97,11 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", cfg.Listen.String())
+	at, family := netip.AddrPortFrom(cfg.Listen.Addr().Unmap(), cfg.Listen.Port()), "tcp6"
+	if at.Addr().Is4() { // "tcp" would have 0.0.0.0 listen to IPv6 as well
+		family = "tcp4"
+	}
+	listener, err := net.Listen(family, at.String())
 	if err != nil {
 		return nil, fmt.Errorf("api.listen: %w", err)
 	}

@@ -274,6 +274,10 @@ func (l *Leases) change(r *LeaseResult, dryRun bool) LeaseChange {
 		Lease: l.document(&r.Lease, time.Now()), Changed: r.Changed, DryRun: dryRun, Breaks: nonNil(r.Breaks), Audit: r.Entry.Seq,
 		World: r.World, Seconds: r.Elapsed.Seconds(),
 	}
+	if r.Before != nil {
+		before := l.document(r.Before, time.Now())
+		c.Before = &before
+	}
 	if r.Impact != nil {
 		c.Impact = impactOf(r.Impact)
 	}

@@ -159,6 +159,32 @@ func TestParseServing(t *testing.T) {
 	}
 }
 
+// TestListenFamily checks that every address of IPv4 is none of IPv6: rules of a firewall are by family.
+func TestListenFamily(t *testing.T) {
+	ca := authority(t)
+	server := issue(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, ca)
+	serving, err := api.ParseServing(server.text, server.privateKey, ca.text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := config()
+	cfg.TLS = serving.TLS
+	cfg.Access.Certificate = func([]*x509.Certificate) (*api.Principal, bool) { return nil, false }
+	for listen, want := range map[string]string{"0.0.0.0:0": "0.0.0.0", "[::ffff:127.0.0.1]:0": "127.0.0.1"} {
+		cfg.Listen = netip.MustParseAddrPort(listen)
+		s, err := api.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Addr().Addr().String(); got != want {
+			t.Errorf("%s listens to %s", listen, got)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestSecureRun serves TLS on a real socket: HTTP/2, client certificates, and nothing older than 1.3.
 func TestSecureRun(t *testing.T) {
 	ca := authority(t)

@@ -42,6 +42,7 @@ type PutLease struct {
 // LeaseChange is what a change of a lease did, or with dry_run would do.
 type LeaseChange struct {
 	Lease   Lease    `json:"lease"`
+	Before  *Lease   `json:"before,omitempty" doc:"The active lease with this id until then; none: there was none"`
 	Changed bool     `json:"changed"  doc:"Whether anything is other than before; false: the same lease was there already"`
 	DryRun  bool     `json:"dry_run"  doc:"Nothing was done"`
 	Breaks  []string `json:"breaks"   doc:"What a guard has against it; without override such a change is refused"`

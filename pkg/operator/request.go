@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"geodns/internal/source"
 	"geodns/pkg/policy"
 	"geodns/pkg/steering"
 )
@@ -201,7 +202,10 @@ func checkObject(o Object, c *policy.Compiled) error {
 	if len(names) == 0 {
 		return wrong("name", "there is no %s %q: no target has one", o.Kind, clip(o.Name))
 	}
-	return wrong("name", "there is no %s %q; there is %s", o.Kind, clip(o.Name), list(names, namesShown, ", "))
+	if near := source.Nearest(o.Name, names); near != "" && len(names) > namesShown { // fewer are listed whole
+		return wrong("name", "there is no %s %q; did you mean %q?", o.Kind, clip(o.Name), near)
+	}
+	return wrong("name", "there is no %s %q; there are %s", o.Kind, clip(o.Name), list(names, namesShown, ", "))
 }
 
 // namesOf lists the objects of a kind that have targets, each once and sorted.

@@ -65,12 +65,13 @@ func TestRequests(t *testing.T) {
 		{"over at once", func(r *operator.Request) { r.Expires = noon().Add(time.Millisecond) }, "expires", "not in the future"},
 		{"too long", func(r *operator.Request) { r.Expires = noon().Add(8 * 24 * time.Hour) }, "expires", "say 2026-03-08T12:00:00Z or earlier"},
 
-		{"no such region", func(r *operator.Request) { r.Object.Name = "ida" }, "name", `no region "ida"; there is ams, fra, iad, sfo`},
+		{"no such region", func(r *operator.Request) { r.Object.Name = "ida" }, "name", `no region "ida"; there are ams, fra, iad, sfo`},
 		{"a region without targets", func(r *operator.Request) { r.Object.Name = "nowhere" }, "name", "no target is in region"},
-		{"no such pool", func(r *operator.Request) { r.Object = object("pool wbe") }, "name", "there is dr, edge, web"},
-		{"no such tag", func(r *operator.Request) { r.Object = object("tag red") }, "name", "there is all, blue, green"},
+		{"no such pool", func(r *operator.Request) { r.Object = object("pool wbe") }, "name", "there are dr, edge, web"},
+		{"no such tag", func(r *operator.Request) { r.Object = object("tag red") }, "name", "there are all, blue, green"},
 		{"a target without its pool", func(r *operator.Request) { r.Object = object("target fra1") }, "name", "pool/target: web/fra1"},
-		{"no such target", func(r *operator.Request) { r.Object = object("target web/fra9") }, "name", "dr/bunker, edge/fra2, edge/iad2, web/ams1, web/fra1 and 2 more"},
+		{"no such target", func(r *operator.Request) { r.Object = object("target web/fra9") }, "name", `no target "web/fra9"; did you mean "web/fra1"?`},
+		{"nothing like it", func(r *operator.Request) { r.Object = object("target cdn/host") }, "name", "there are dr/bunker, edge/fra2, edge/iad2, web/ams1, web/fra1 and 2 more"},
 		{"no name", func(r *operator.Request) { r.Object.Name = "" }, "name", `no region ""`},
 	}
 	s := scene(t, nil)
