@@ -96,7 +96,7 @@ func TestDocumentedGrants(t *testing.T) {
 		t.Fatal("there is no table of resources")
 	}
 	words := func(cell string) (out []string) {
-		for _, word := range strings.Split(cell, ",") {
+		for word := range strings.SplitSeq(cell, ",") {
 			if word = strings.Trim(word, " `"); word != "" {
 				out = append(out, word)
 			}
@@ -118,10 +118,10 @@ func TestDocumentedGrants(t *testing.T) {
 			}
 		}
 	}
-	for _, resource := range strings.Fields("status targets checks pools policies zones explain events audit metrics leases reload votes") {
+	for resource := range strings.FieldsSeq("status targets checks pools policies zones explain events audit metrics leases reload votes") {
 		for _, verb := range []string{"read", "write", "override"} {
 			grants := []string{resource + ":" + verb}
-			for _, kind := range strings.Fields("pool target region tag pop policy zone") {
+			for kind := range strings.FieldsSeq("pool target region tag pop policy zone") {
 				grants = append(grants, fmt.Sprintf("%s:%s %s=a", resource, verb, kind))
 			}
 			for _, grant := range grants {
