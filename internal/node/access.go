@@ -10,6 +10,7 @@ import (
 
 	"geodns/internal/source"
 	"geodns/pkg/api"
+	"geodns/pkg/operator"
 )
 
 // APITLS names the files of the API's certificates, all PEM.
@@ -37,18 +38,18 @@ type access struct {
 }
 
 // newAccess reads everything for the first time. False: a file cannot be used.
-// tokensChanged is told of each change of the tokens, with those that are gone and those that are new, as changedTokens gives them;
-// nil: nobody.
-func newAccess(cfg *Config, log *slog.Logger, tokensChanged func(before, after []string), findings *source.Findings) (*access, bool) {
+// changed is told of each change of rights: its kind in the audit log, and the lines that are gone and that are new; nil: nobody.
+func newAccess(cfg *Config, log *slog.Logger, changed func(kind string, before, after []string), findings *source.Findings) (*access, bool) {
+	if changed == nil {
+		changed = func(string, []string, []string) {}
+	}
 	a, usable := &access{cfg: cfg}, true
 	if cfg.AuthTokens != "" {
 		a.tokens = &reread[[]api.Token]{
 			what: "tokens", paths: []string{cfg.AuthTokens}, read: cfg.readTokens, same: sameTokens, log: log,
 			changed: func(before, after []api.Token) {
 				log.Info("tokens changed", "file", cfg.AuthTokens, "tokens", len(after))
-				if tokensChanged != nil {
-					tokensChanged(changedTokens(before, after), changedTokens(after, before))
-				}
+				changed(operator.EntryTokens, changedTokens(before, after), changedTokens(after, before))
 			},
 		}
 		usable = a.tokens.first(findings)
@@ -56,8 +57,12 @@ func newAccess(cfg *Config, log *slog.Logger, tokensChanged func(before, after [
 	if cfg.AuthRoles != "" {
 		a.roles = &reread[*api.Roles]{
 			what: "roles", paths: []string{cfg.AuthRoles}, read: cfg.readRoles, log: log,
-			same:    func(a, b *api.Roles) bool { return reflect.DeepEqual(a, b) },
-			changed: func(_, after *api.Roles) { log.Info("roles changed", "file", cfg.AuthRoles, "roles", after.Count()) },
+			same: func(a, b *api.Roles) bool { return reflect.DeepEqual(a, b) },
+			changed: func(before, after *api.Roles) {
+				log.Info("roles changed", "file", cfg.AuthRoles, "roles", after.Count())
+				was, is := before.Lines(), after.Lines()
+				changed(operator.EntryRoles, changedLines(was, is), changedLines(is, was))
+			},
 		}
 		usable = a.roles.first(findings) && usable
 	}

@@ -103,7 +103,7 @@ func New(cfg Config) (*Node, error) {
 	n.read = first.print
 	var ofAccess source.Findings // no load's: they are read again by themselves
 	var usable bool
-	n.access, usable = newAccess(&n.cfg, n.log, n.tokensChanged, &ofAccess)
+	n.access, usable = newAccess(&n.cfg, n.log, n.rightsChanged, &ofAccess)
 	if first.loaded == nil || cfg.Cookies.refused(first.secrets) || !usable {
 		return nil, &LoadError{sorted(append(first.findings, ofAccess...))}
 	}

@@ -52,7 +52,7 @@ func (n *Node) openOperator() {
 		n.unrecordable = err
 		n.log.Error("the audit log cannot be opened: no leases can be made, and nothing is recorded until the next start", "error", err.Error())
 	}
-	cfg := operator.BookConfig{Path: n.cfg.stateFile("leases"), MaxFor: n.cfg.LeaseMax, Log: n.log, Record: n.recordNothing}
+	cfg := operator.BookConfig{Path: n.cfg.stateFile("leases"), ReadOnly: n.audit == nil, MaxFor: n.cfg.LeaseMax, Log: n.log, Record: n.recordNothing}
 	if n.audit != nil {
 		cfg.Record, cfg.Replay = n.audit.Append, n.replay
 	}
@@ -68,7 +68,7 @@ func (n *Node) openBook(cfg operator.BookConfig) {
 	// What the audit log has behind the file is not known, so nothing may be put behind that; what the file has holds all the same.
 	n.unrecordable = errors.Join(n.unrecordable, err)
 	n.log.Error("not all leases can be read: those of their file are in effect, and no others can be made until the next start", "error", err.Error())
-	cfg.Record, cfg.Replay = n.recordNothing, nil
+	cfg.Record, cfg.Replay, cfg.ReadOnly = n.recordNothing, nil, true
 	if n.book, err = operator.OpenBook(cfg); err != nil {
 		n.log.Error("the file of leases cannot be read: none are in effect", "error", err.Error())
 	}
@@ -137,11 +137,11 @@ func note(document any) json.RawMessage {
 	return text
 }
 
-// tokensChanged has a change of the API's tokens recorded: those that are gone or were other, and those that are new or are other now.
-// The store's lock is held.
-func (n *Node) tokensChanged(before, after []string) {
+// rightsChanged has a change of the API's tokens or roles recorded: what is gone or was other, and what is new or is other now. The
+// store's lock is held.
+func (n *Node) rightsChanged(kind string, before, after []string) {
 	n.later(operator.Entry{
-		Kind: operator.EntryTokens, Who: whoWatcher, Object: "tokens", Before: note(map[string][]string{"tokens": before}), After: note(map[string][]string{"tokens": after}),
+		Kind: kind, Who: whoWatcher, Object: kind, Before: note(map[string][]string{kind: before}), After: note(map[string][]string{kind: after}),
 	})
 }
 
@@ -256,10 +256,7 @@ func (n *Node) expireLoop(ctx context.Context) error {
 		case <-n.expiry:
 		}
 		now := time.Now()
-		over, next, err := n.book.Expire(now)
-		if err != nil {
-			n.log.Error("the end of a lease was not recorded", "error", err.Error())
-		}
+		over, next, _ := n.book.Expire(now) // where it cannot be recorded, the book says so once and tries again
 		if len(over) > 0 {
 			if err := n.publishLeases(); err != nil && ctx.Err() == nil {
 				n.log.Error("leases are over, and the states before keep serving", "error", err.Error())

@@ -423,6 +423,56 @@ func TestRecordedNames(t *testing.T) {
 	}
 }
 
+// TestRecordedRights: a change of the files of tokens and roles is in the record, with what is gone and what is new, and without what
+// tokens are known by.
+func TestRecordedRights(t *testing.T) {
+	cfg := config(t, operatorFiles())
+	dir := t.TempDir()
+	_, one := makeToken(1, "one")
+	secret, two := makeToken(2, "two")
+	one, two = strings.TrimSpace(one)+" scope=*:*\n", strings.TrimSpace(two)+" scope=audit:read scope=status:read\n"
+	const viewer, loader = `{name: viewer, allow: ["status:read"]}`, `{name: loader, allow: ["reload:write"]}`
+	cfg.AuthTokens, cfg.AuthRoles = filepath.Join(dir, "tokens"), filepath.Join(dir, "roles")
+	write(t, dir, map[string]string{"tokens": one + two, "roles": "roles: [" + viewer + "]\n"})
+	n, _ := run(t, cfg)
+	write(t, dir, map[string]string{"tokens": two, "roles": "roles: [" + loader + "]\n"})
+	var got string
+	eventually(t, "both are recorded", func() bool {
+		var log api.AuditLog
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.APIAddr().String()+"/v1/audit?last=1000", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+secret)
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if err := json.NewDecoder(response.Body).Decode(&log); err != nil {
+			t.Fatal(err)
+		}
+		got = ""
+		for _, e := range log.Entries {
+			if e.Kind == operator.EntryTokens || e.Kind == operator.EntryRoles {
+				got += fmt.Sprintf("%s by %s: %v -> %v\n", e.Kind, e.Who, e.Before, e.After)
+			}
+		}
+		return strings.Contains(got, "tokens by") && strings.Contains(got, "roles by")
+	})
+	for _, want := range []string{
+		"roles by watcher: map[roles:[role viewer may status:read]] -> map[roles:[role loader may reload:write]]", "tokens by watcher: map[tokens:[one created=", "]] -> map[tokens:[]]",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "sha256") {
+		t.Errorf("it has what a token is known by:\n%s", got)
+	}
+}
+
 // TestUnreadableRecord: where the audit log cannot be read behind the file of leases, those of the file hold, and no others are made.
 func TestUnreadableRecord(t *testing.T) {
 	cfg := config(t, operatorFiles())

@@ -62,14 +62,28 @@ func changedTokens(of, without []api.Token) []string {
 	for i := range without {
 		have[without[i].Line()] = true
 	}
-	changed := slices.DeleteFunc(slices.Clone(of), func(t api.Token) bool { return have[t.Line()] })
-	out := []string{}
-	for i := range changed {
-		text := tokenText(&changed[i])
-		if len(note(append(out, text))) > tokenTextsMax {
-			return append(out, fmt.Sprintf("and %d more", len(changed)-i))
+	changed := []string{}
+	for i := range of {
+		if !have[of[i].Line()] {
+			changed = append(changed, tokenText(&of[i]))
 		}
-		out = append(out, text)
+	}
+	return fitting(changed)
+}
+
+// changedLines are those of a list that another does not have, cut as changedTokens is.
+func changedLines(of, without []string) []string {
+	return fitting(slices.DeleteFunc(slices.Clone(of), func(line string) bool { return slices.Contains(without, line) }))
+}
+
+// fitting cuts a list to what an entry of the audit log has room for.
+func fitting(lines []string) []string {
+	out := []string{}
+	for i, line := range lines {
+		if len(note(append(out, line))) > tokenTextsMax {
+			return append(out, fmt.Sprintf("and %d more", len(lines)-i))
+		}
+		out = append(out, line)
 	}
 	return out
 }

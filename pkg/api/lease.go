@@ -262,7 +262,7 @@ func leaseProblem(id string, err error) error {
 	if errors.Is(err, operator.ErrNoLease) {
 		return noLease(id)
 	}
-	return huma.Error503ServiceUnavailable("the lease was not changed: " + err.Error())
+	return huma.Error503ServiceUnavailable(err.Error())
 }
 
 // guardLocation is where a problem says that a guard refuses.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -38,6 +39,28 @@ type certificateRoles struct {
 type claimRoles struct {
 	claim, value string
 	roles        []string
+}
+
+// Lines tell what each role may and who has it, a line each, in a fixed order. nil is no file, and has none.
+func (r *Roles) Lines() []string {
+	if r == nil {
+		return nil
+	}
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(r.grants)) {
+		var may []string
+		for _, g := range r.grants[name] {
+			may = append(may, g.String())
+		}
+		out = append(out, fmt.Sprintf("role %s may %s", name, strings.Join(may, "; ")))
+	}
+	for _, c := range r.certificates {
+		out = append(out, fmt.Sprintf("certificate %s has %s", c.glob, strings.Join(c.roles, ", ")))
+	}
+	for _, c := range r.claims {
+		out = append(out, fmt.Sprintf("claim %s of %s has %s", c.claim, c.value, strings.Join(c.roles, ", ")))
+	}
+	return out
 }
 
 // CheckRoleName says what is wrong with a role's name, nil if nothing is.

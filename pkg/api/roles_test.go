@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,6 +62,22 @@ func TestRoles(t *testing.T) {
 		if got := grants(tt.got); got != tt.want {
 			t.Errorf("%s\nwant %s", got, tt.want)
 		}
+	}
+}
+
+// TestRoleLines covers what the record has of a file of roles.
+func TestRoleLines(t *testing.T) {
+	roles := parseRoles(t, `roles: [{name: b, allow: ["*:read", "leases:write pool=web*"]}, {name: a, allow: []}]
+certificates: [{name: "*@example.com", roles: [b, a]}]
+claims: [{claim: groups, value: oncall, roles: [b]}]`)
+	want := []string{
+		"role a may ", "role b may *:read; leases:write pool=web*", "certificate *@example.com has b, a", "claim groups of oncall has b",
+	}
+	if got := roles.Lines(); !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+	if got := (*api.Roles)(nil).Lines(); len(got) != 0 {
+		t.Errorf("of no file: %q", got)
 	}
 }
 

@@ -23,7 +23,11 @@ const (
 	keyFile      = "key"
 	publicFile   = "key.pub"
 	lockName     = "lock"
+	brokenFile   = "broken" // what did not hold at a start, for people: they remove it when they have looked into it
 )
+
+// brokenMax bounds what is read and kept of brokenFile, in bytes: some lines, one for each start that found something.
+const brokenMax = 16 << 10
 
 // fileMode and dirMode: the log says who did what, and its key signs it.
 const (

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"geodns/internal/durable"
@@ -112,11 +113,34 @@ func (l *Log) open() error {
 		}
 		return l.writePublic() // the last step: with it the log is there
 	}
+	l.broken = l.brokenBefore()
 	r := &resumption{l: l, segments: segments, strange: strange}
 	if fresh {
 		r.complain("its private key is missing: a new one signs from here on")
 	}
 	return r.run()
+}
+
+// brokenBefore is what earlier starts found that did not hold: a restart must not make it forgotten. "": nothing, or somebody has
+// looked into it and removed the file.
+func (l *Log) brokenBefore() string {
+	text, err := readSmall(l.path(brokenFile), brokenMax)
+	if err != nil { // none, or it cannot be read: then verification tells
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// keepBroken notes what does not hold, behind what did not before. That it cannot be kept must not stop the server.
+func (l *Log) keepBroken(wrong string) {
+	line := l.conf.Now().UTC().Format(time.RFC3339) + " " + wrong
+	l.broken = strings.TrimSpace(l.broken + "\n" + line)
+	if len(l.broken) > brokenMax {
+		l.broken = line[:min(len(line), brokenMax)]
+	}
+	if err := os.WriteFile(l.path(brokenFile), []byte(l.broken+"\n"), fileMode); err != nil {
+		l.conf.Logger.Warn("audit log: that it is broken would not be known after a restart", "error", err.Error())
+	}
 }
 
 // born says whether there is a log, and not only what a crash left of the first steps towards one.
@@ -299,7 +323,7 @@ func (r *resumption) say(notes []Entry, what string) []Entry {
 // the place for as long as it is kept, even if the cause was mended by then.
 func (r *resumption) anew() error {
 	l, c := r.l, &r.walk.chain
-	l.broken = r.wrong
+	l.keepBroken(r.wrong)
 	l.conf.Logger.Error("the audit log does not hold; it goes on in a new segment", "folder", l.conf.Dir, "reason", r.wrong)
 	l.seq, l.hash = r.highest+1, noHash
 	if c.held > 0 {
@@ -312,7 +336,7 @@ func (r *resumption) anew() error {
 		// The next checkpoint would replace it, and somebody may want to see it. That it cannot be kept must not stop the server.
 		l.conf.Logger.Warn("audit log", "error", durable.SetAside(l.path(headFile), r.head.wrong))
 	}
-	l.note = logEntry(l.broken, nil)
+	l.note = logEntry(r.wrong, nil)
 	if err := l.settle(); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"geodns/internal/dnstest"
 	"geodns/pkg/operator"
@@ -32,7 +33,10 @@ func startOn(t *testing.T, f folder, private []byte) (l *operator.Log, dir strin
 // the place, and that the next start has nothing new to say.
 func wantGoesOn(t *testing.T, l *operator.Log, dir string, before folder) {
 	t.Helper()
-	why := l.Status().Broken
+	since, why, _ := strings.Cut(l.Status().Broken, " ")
+	if _, err := time.Parse(time.RFC3339, since); err != nil {
+		t.Errorf("broken since: %v", err)
+	}
 	notes, err := l.Entries(0, 10, func(e *operator.Entry) bool { return e.Kind == operator.EntryLog && e.Why == why })
 	if err != nil || len(notes) != 1 {
 		t.Errorf("entries that say %q: %v, %v", why, notes, err)
@@ -50,8 +54,16 @@ func wantGoesOn(t *testing.T, l *operator.Log, dir string, before folder) {
 		t.Errorf("report %+v, %v", report, err)
 	}
 	l = openLog(t, operator.LogConfig{Dir: dir})
-	if s := l.Status(); s.Broken != "" || s.Seq != got[1].Seq+1 {
-		t.Errorf("the next start: %+v", s)
+	if s := l.Status(); s.Broken != since+" "+why || s.Seq != got[1].Seq+1 {
+		t.Errorf("the next start has forgotten it: %+v", s)
+	}
+	closeLog(t, l)
+	if err := os.Remove(filepath.Join(dir, "broken")); err != nil {
+		t.Fatal(err)
+	}
+	l = openLog(t, operator.LogConfig{Dir: dir})
+	if s := l.Status(); s.Broken != "" {
+		t.Errorf("somebody has looked into it, and it is broken still: %+v", s)
 	}
 	closeLog(t, l)
 }
@@ -187,8 +199,9 @@ func TestOpenRandom(t *testing.T) {
 		if err != nil || l.Status().Broken != "" && len(report.Findings) == 0 {
 			t.Errorf("round %d: %s: %v; no finding, but the start said %q", round, what, err, l.Status().Broken)
 		}
+		was := l.Status().Broken
 		l = openLog(t, operator.LogConfig{Dir: dir})
-		if l.Status().Broken != "" {
+		if l.Status().Broken != was {
 			t.Errorf("round %d: %s: broken again: %s", round, what, l.Status().Broken)
 		}
 		closeLog(t, l)

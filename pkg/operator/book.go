@@ -47,8 +47,10 @@ type BookConfig struct {
 	Record Record
 	Replay func(after uint64) ([]Entry, error) // entries of the audit log behind that number, oldest first; nil: none
 	Now    func() time.Time                    // nil: time.Now
-	MaxFor time.Duration                       // the longest lease; 0: LeaseForDefault
-	Log    *slog.Logger                        // nil: nothing is logged
+	// ReadOnly: the file is read and never written, as where the audit log is another process's, and so the file.
+	ReadOnly bool
+	MaxFor   time.Duration // the longest lease; 0: LeaseForDefault
+	Log      *slog.Logger  // nil: nothing is logged
 }
 
 // Book is all leases, and the one place where they change. Its methods may be called from any goroutine; those that change
@@ -473,7 +475,7 @@ func asJSON(v any) json.RawMessage {
 func (b *Book) publish(now time.Time) {
 	b.prune(now)
 	b.overrides.Store(newOverrides(maps.Values(b.leases), now))
-	if b.cfg.Path == "" {
+	if b.cfg.Path == "" || b.cfg.ReadOnly {
 		return
 	}
 	if err := durable.Write(b.cfg.Path, b.encode()); err != nil {

@@ -22,6 +22,7 @@ const (
 	EntryLoad       = "load"       // other files are served; Before, After: {"world": id}
 	EntryVerdict    = "verdict"    // a checker's decision; Before, After: {"state": state}
 	EntryTokens     = "tokens"     // the API's tokens changed; Before, After: {"tokens": [those that are other, with their scopes]}
+	EntryRoles      = "roles"      // who has which role, or what a role may, changed; Before, After: {"roles": [lines]}
 	EntryCheckpoint = "checkpoint" // a signature over all before it; by the log alone
 	EntryLog        = "log"        // what the log has to say of itself, in Why; by the log alone
 )
