@@ -17,15 +17,15 @@ import (
 const (
 	// auditDefault is how many entries are shown: a screen or two.
 	auditDefault = 50
-	// auditMax bounds it; the server bounds it as well.
-	auditMax = 100_000
+	// auditMax is what a server gives at once; --after goes on from there.
+	auditMax = 1000
 )
 
 // entryKinds are the kinds of entries of the audit log.
 func entryKinds() []string {
 	return []string{
 		operator.EntryStart, operator.EntryStop, operator.EntryLeasePut, operator.EntryLeaseEnd, operator.EntryLeaseOver,
-		operator.EntryLoad, operator.EntryVerdict, operator.EntryTokens, operator.EntryCheckpoint, operator.EntryLog,
+		operator.EntryLoad, operator.EntryVerdict, operator.EntryTokens, operator.EntryRoles, operator.EntryCheckpoint, operator.EntryLog,
 	}
 }
 
@@ -186,7 +186,7 @@ func auditLine(a *api.AuditStatus) string {
 		line += fmt.Sprintf(", signed up to %d at %s", a.CheckpointSeq, stamp(a.CheckpointAt))
 	}
 	if a.Broken != "" {
-		line += "; BROKEN: " + a.Broken
+		line += "; BROKEN: " + strings.ReplaceAll(a.Broken, "\n", "; ")
 	}
 	if a.Failed != "" {
 		line += "; CANNOT BE WRITTEN: " + a.Failed

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -28,7 +30,10 @@ shows all of them, with the geo databases, cookies and tokens. "geodns list targ
 			if err := c.get(cmd.Context(), "/v1/status", &document.Status); err != nil {
 				return err
 			}
-			if err := c.get(cmd.Context(), "/v1/targets", &document); err != nil {
+			err = c.get(cmd.Context(), "/v1/targets", &document)
+			if lacking, ok := errors.AsType[*problem](err); ok && lacking.Status == http.StatusForbidden {
+				document.unseen = lacking.Detail // the rest is worth a look by itself
+			} else if err != nil {
 				return err
 			}
 			full := isSet(cmd, "full")
@@ -46,6 +51,8 @@ shows all of them, with the geo databases, cookies and tokens. "geodns list targ
 type statusDocument struct {
 	Status  api.Status   `json:"status"`
 	Targets []api.Target `json:"targets"`
+
+	unseen string // why the targets are not shown; "": they are
 }
 
 // write prints it for people: what the node is and serves, then a list of each thing, the most urgent first.
@@ -86,6 +93,9 @@ func (d *statusDocument) head(now time.Time, full bool) table {
 	t.add("serving", fmt.Sprintf("%s, %s, %s, %s, %s", count(s.World.ZoneN, "zone"), count(s.World.Records, "record"),
 		policies(s.World.Policies), count(s.World.Targets, "target"), count(s.World.Cells, "cell")))
 	t.add("last load", flag(loadLine(&s.LastLoad), s.LastLoad.Errors > 0))
+	if d.unseen != "" {
+		t.add("targets", "not shown: "+d.unseen)
+	}
 	targets := d.targetsLine()
 	if c := &s.Checker; full || c.InDoubt != "" || c.Waiting+c.Suppressed+c.CanariesFailed > 0 || len(d.Targets) == 0 {
 		if len(d.Targets) > 0 {
@@ -102,6 +112,9 @@ func (d *statusDocument) head(now time.Time, full bool) table {
 	// The rest is told at length, or where something is wrong.
 	if wrong := s.Audit.Broken+s.Audit.Failed != ""; wrong || full && s.Audit.Seq > 0 {
 		t.add("audit", flag(auditLine(&s.Audit), wrong))
+	}
+	if full && s.Audit.Key != "" {
+		t.add("audit key", s.Audit.Key)
 	}
 	for _, db := range s.Geo {
 		if full || db.Refused != "" {

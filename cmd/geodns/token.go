@@ -138,6 +138,32 @@ func createToken(cmd *cobra.Command, name string) error {
 	fmt.Fprintln(cmd.OutOrStdout(), secret.Text())
 	fmt.Fprintf(cmd.ErrOrStderr(), "token %s, which %s, is in %s by its hash. It may: %s. It is shown this once: keep it where GEODNS_TOKEN is set from.\n",
 		name, expiry(&token), file, rights(&token))
+	return warnRoles(cmd, &token)
+}
+
+// warnRoles says which roles of a token are in no file of roles, so that they permit nothing yet.
+func warnRoles(cmd *cobra.Command, token *api.Token) error {
+	if len(token.Roles) == 0 {
+		return nil
+	}
+	cfg, err := configFor(cmd)
+	if err != nil {
+		return err
+	}
+	var roles *api.Roles
+	if cfg.AuthRoles != "" {
+		data, err := node.ReadSmall(cfg.AuthRoles, source.YAMLBytesMax)
+		if err != nil {
+			return fmt.Errorf("reading the file of roles: %w", err)
+		}
+		var findings source.Findings
+		roles, _ = api.ParseRoles(cfg.AuthRoles, data, &findings)
+	}
+	for _, role := range token.Roles {
+		if !roles.Has(role) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "warning: there is no role %s in the file of roles (auth.roles): it permits nothing until there is\n", role)
+		}
+	}
 	return nil
 }
 
