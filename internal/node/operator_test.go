@@ -282,6 +282,39 @@ func TestLeasesWithoutState(t *testing.T) {
 	}
 }
 
+// TestStateOutOfReach: a server whose state folder cannot be made starts and answers; it refuses to change what it cannot record, and
+// says why.
+func TestStateOutOfReach(t *testing.T) {
+	cfg := config(t, operatorFiles())
+	cfg.State = filepath.Join(t.TempDir(), "file", "state")
+	if err := os.WriteFile(filepath.Dir(cfg.State), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n, err := node.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err == nil || !strings.Contains(err.Error(), "saving verdicts") {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	wants(t, n, "127.0.0.21")
+	var problem struct{ Detail string }
+	if status := call(t, n, http.MethodPut, "/v1/leases/a", drain("region", "fra"), &problem); status != http.StatusServiceUnavailable || !strings.Contains(problem.Detail, "not a directory") {
+		t.Errorf("status %d: %s", status, problem.Detail)
+	}
+	wants(t, n, "127.0.0.21")
+	var status api.Status
+	if call(t, n, http.MethodGet, "/v1/status", "", &status); !strings.Contains(status.Audit.Failed, "not a directory") {
+		t.Errorf("%+v", status.Audit)
+	}
+}
+
 // TestRecord: what is done to a node is in its record, by whom, and the record holds.
 func TestRecord(t *testing.T) {
 	cfg := config(t, operatorFiles())
