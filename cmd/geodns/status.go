@@ -27,7 +27,7 @@ shows all of them, with the geo databases, cookies and tokens. "geodns list targ
 				return err
 			}
 			var document statusDocument
-			if err := c.get(cmd.Context(), "/v1/status", &document.Status); err != nil {
+			if err = c.get(cmd.Context(), "/v1/status", &document.Status); err != nil {
 				return err
 			}
 			err = c.get(cmd.Context(), "/v1/targets", &document)
