@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func (l ledger) pass(now time.Time) {
 
 // text is the ledger without what ended a day ago, and without revisions, which paper does not have.
 func (l ledger) text(now time.Time) string {
-	var out string
+	var out strings.Builder
 	for _, id := range slices.Sorted(maps.Keys(l)) {
 		x := l[id]
 		if !x.Ended.IsZero() && !now.Before(x.Expires.Add(24*time.Hour)) {
@@ -47,9 +48,9 @@ func (l ledger) text(now time.Time) string {
 		if x.Admit != nil {
 			admit = fmt.Sprint(*x.Admit)
 		}
-		out += fmt.Sprintf("%s %s %s %q %s %s %q %s %s %s %s\n", id, x.Action, x.Object, x.State, admit, x.Owner, x.Reason, x.Created, x.Expires, x.Ended, x.EndedBy)
+		out.WriteString(fmt.Sprintf("%s %s %s %q %s %s %q %s %s %s %s\n", id, x.Action, x.Object, x.State, admit, x.Owner, x.Reason, x.Created, x.Expires, x.Ended, x.EndedBy))
 	}
-	return out
+	return out.String()
 }
 
 // schedule is a random run of a book beside a ledger.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"geodns/pkg/geo"
@@ -71,15 +72,16 @@ func TestImpacts(t *testing.T) {
 	}
 	for _, tt := range tests {
 		im := operator.ImpactOf(c, statesOf(t, c, tt.before.of), statesOf(t, c, tt.after.of), object(tt.object).Touches)
-		got := fmt.Sprintf("share %.3f, failed %.3f:", im.Share, im.Failed)
+		var got strings.Builder
+		got.WriteString(fmt.Sprintf("share %.3f, failed %.3f:", im.Share, im.Failed))
 		for _, p := range im.Policies {
 			for i := range p.Moves {
 				p.Moves[i].Share = math.Round(p.Moves[i].Share*100) / 100
 			}
-			got += fmt.Sprintf(" %s %.3f %.3f %v", p.Policy, p.Share, p.Failed, p.Moves)
+			got.WriteString(fmt.Sprintf(" %s %.3f %.3f %v", p.Policy, p.Share, p.Failed, p.Moves))
 		}
-		if got != tt.want || im.Sampled != operator.ClientsMax || im.Left != 0 {
-			t.Errorf("%s, %v, %v: %d clients\ngot  %s\nwant %s", tt.object, tt.before, tt.after, im.Sampled, got, tt.want)
+		if got.String() != tt.want || im.Sampled != operator.ClientsMax || im.Left != 0 {
+			t.Errorf("%s, %v, %v: %d clients\ngot  %s\nwant %s", tt.object, tt.before, tt.after, im.Sampled, got.String(), tt.want)
 		}
 	}
 	if im := operator.ImpactOf(c, statesOf(t, c, verdicts{}.of), statesOf(t, c, verdicts{}.of), func(*policy.Target) bool { return false }); diff(*im, operator.Impact{}) != "" {
