@@ -48,7 +48,7 @@ func (l ledger) text(now time.Time) string {
 		if x.Admit != nil {
 			admit = fmt.Sprint(*x.Admit)
 		}
-		out.WriteString(fmt.Sprintf("%s %s %s %q %s %s %q %s %s %s %s\n", id, x.Action, x.Object, x.State, admit, x.Owner, x.Reason, x.Created, x.Expires, x.Ended, x.EndedBy))
+		fmt.Fprintf(&out, "%s %s %s %q %s %s %q %s %s %s %s\n", id, x.Action, x.Object, x.State, admit, x.Owner, x.Reason, x.Created, x.Expires, x.Ended, x.EndedBy)
 	}
 	return out.String()
 }

@@ -73,12 +73,12 @@ func TestImpacts(t *testing.T) {
 	for _, tt := range tests {
 		im := operator.ImpactOf(c, statesOf(t, c, tt.before.of), statesOf(t, c, tt.after.of), object(tt.object).Touches)
 		var got strings.Builder
-		got.WriteString(fmt.Sprintf("share %.3f, failed %.3f:", im.Share, im.Failed))
+		fmt.Fprintf(&got, "share %.3f, failed %.3f:", im.Share, im.Failed)
 		for _, p := range im.Policies {
 			for i := range p.Moves {
 				p.Moves[i].Share = math.Round(p.Moves[i].Share*100) / 100
 			}
-			got.WriteString(fmt.Sprintf(" %s %.3f %.3f %v", p.Policy, p.Share, p.Failed, p.Moves))
+			fmt.Fprintf(&got, " %s %.3f %.3f %v", p.Policy, p.Share, p.Failed, p.Moves)
 		}
 		if got.String() != tt.want || im.Sampled != operator.ClientsMax || im.Left != 0 {
 			t.Errorf("%s, %v, %v: %d clients\ngot  %s\nwant %s", tt.object, tt.before, tt.after, im.Sampled, got.String(), tt.want)
