@@ -18,9 +18,10 @@ func newExplain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain NAME [TYPE] --client IP",
 		Short: "Say how a question would be answered, and why",
-		Long: `Say how a question would be answered, and why. Without --api it works offline from the same files as serve, with every
-target's state unknown; with --api a running server explains with what it knows now.`,
+		Long: `Say how a question would be answered, and why. Offline, from the same files as serve, with every target's state unknown; with
+--live a running server explains with what it knows now, the one of the server's file or of GEODNS_API; with --api the one there.`,
 		Example: `  geodns explain www.example.com --client 193.0.6.139
+  geodns explain www.example.com --client 193.0.6.139 --live
   geodns explain www.example.com AAAA --client 2001:db8::/32 --api http://127.0.0.1:8053`,
 		Args: arguments(1, 2, "a name and maybe a type"),
 		RunE: explain,
@@ -29,6 +30,7 @@ target's state unknown; with --api a running server explains with what it knows 
 	addOutput(cmd)
 	addAPI(cmd)
 	cmd.Flag("api").Usage = "ask the running server with the API at this URL, not the files"
+	cmd.Flags().Bool("live", false, "ask the running server, not the files")
 	cmd.Flags().String("client", "", "the client's address, or the prefix that its resolver sends (EDNS Client Subnet)")
 	return cmd
 }
@@ -48,7 +50,7 @@ func explain(cmd *cobra.Command, args []string) error {
 		return usagef("--client: %w", err)
 	}
 	question.Client = client
-	if cmd.Flags().Changed("api") {
+	if cmd.Flags().Changed("api") || isSet(cmd, "live") {
 		return explainRemote(cmd, question)
 	}
 	cfg, err := configFor(cmd)

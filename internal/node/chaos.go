@@ -267,18 +267,27 @@ func (n *Node) statusLines(now time.Time) []string {
 // targetLines count the targets by their states, and list those that are not up.
 func targetLines(targets []api.Target) []string {
 	states := map[string]int{}
-	doubted := 0
+	doubted, drained := 0, 0
 	var lines []string
 	for _, t := range targets {
 		states[t.State]++
+		if t.Drained {
+			drained++
+		}
 		if t.InDoubt {
 			doubted++
 		}
-		if t.State != "up" && len(lines) < chaosListedMax {
-			lines = append(lines, fmt.Sprintf("target    %s is %s", t.ID, t.State))
+		if line := fmt.Sprintf("target    %s is %s", t.ID, t.State); (t.State != "up" || len(t.Leases) > 0) && len(lines) < chaosListedMax {
+			if t.Drained {
+				line += ", drained"
+			}
+			if len(t.Leases) > 0 {
+				line += fmt.Sprintf(", leases %s", strings.Join(t.Leases, " "))
+			}
+			lines = append(lines, line)
 		}
 	}
-	count := fmt.Sprintf("targets   up %d, degraded %d, down %d, unknown %d; in doubt %d", states["up"], states["degraded"], states["down"], states["unknown"], doubted)
+	count := fmt.Sprintf("targets   up %d, degraded %d, down %d, unknown %d; in doubt %d, drained %d", states["up"], states["degraded"], states["down"], states["unknown"], doubted, drained)
 	return append([]string{count}, lines...)
 }
 

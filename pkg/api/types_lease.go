@@ -80,7 +80,7 @@ type Move struct {
 type LeaseEvent struct {
 	Kind  string `json:"kind"  enum:"put,end,over" doc:"over: it expired"`
 	Who   string `json:"who"`
-	Audit uint64 `json:"audit_seq"`
+	Audit uint64 `json:"audit_seq,omitempty" doc:"The entry of the audit log; none of one that is over"`
 	Lease Lease  `json:"lease"`
 }
 

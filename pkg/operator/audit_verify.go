@@ -2,11 +2,14 @@ package operator
 
 import (
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 	"time"
+
+	"geodns/internal/durable"
 )
 
 const (
@@ -131,7 +134,7 @@ func (v *verification) chooseKey(key ed25519.PublicKey) error {
 	v.key, v.report.Pinned = key, key != nil
 	switch {
 	case key == nil && own == nil:
-		v.key = make(ed25519.PublicKey, ed25519.PublicKeySize) // signs nothing: each checkpoint is a finding
+		v.key = v.claimedKey()
 	case key == nil:
 		v.key = own
 	case own != nil && !own.Equal(key):
@@ -139,6 +142,22 @@ func (v *verification) chooseKey(key ed25519.PublicKey) error {
 	}
 	v.report.Key = publicText(v.key)
 	return nil
+}
+
+// claimedKey is the key that head says it is signed with, for a log without key.pub: that is a finding, and the rest can be held
+// against itself still. Without a head it is one that signs nothing.
+func (v *verification) claimedKey() ed25519.PublicKey {
+	payload, err := durable.Peek(filepath.Join(v.dir, headFile))
+	var e Entry
+	if err == nil {
+		err = json.Unmarshal(payload, &e)
+	}
+	if err == nil && e.Checkpoint != nil {
+		if key, err := ParseLogKey([]byte(e.Checkpoint.Key)); err == nil {
+			return key
+		}
+	}
+	return make(ed25519.PublicKey, ed25519.PublicKeySize)
 }
 
 // heads reads head.next and head, in this order: a checkpoint that is in the log is in one of them at least.
