@@ -43,8 +43,8 @@ func BenchmarkEvents(b *testing.B) {
 		pairs, phase = 15, time.Second
 	}
 	events := api.NewEvents()
-	asker := startHelper(b, askerVariable, startServer(b))
-	all := startHelper(b, listenersVariable, startEvents(b, events))
+	asker := startHelper(b, askerVariable, startServer(b).String())
+	all := startHelper(b, listenersVariable, startEvents(b, events).String())
 	stop := publishEvents(b, events)
 	defer stop()
 	var with, without struct{ qps, p50, p99, cpu []float64 }
@@ -177,15 +177,15 @@ type helper struct {
 	stdout *bufio.Reader
 }
 
-// startHelper starts the one that a variable makes of this program.
-func startHelper(b *testing.B, variable string, at netip.AddrPort) *helper {
+// startHelper starts the one that a variable makes of this program; it ends with the benchmark.
+func startHelper(b *testing.B, variable, value string) *helper {
 	b.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
 	}
 	cmd := exec.CommandContext(b.Context(), program) //nolint:gosec // ourselves
-	cmd.Env = append(os.Environ(), variable+"="+at.String())
+	cmd.Env = append(os.Environ(), variable+"="+value)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe() // it ends when this does
 	if err != nil {

@@ -1,7 +1,6 @@
 package bench_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -17,7 +16,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"runtime/debug"
 	"runtime/metrics"
 	"strconv"
@@ -235,29 +233,7 @@ func TestMain(m *testing.M) {
 // startBackEnds starts the back ends in a process of their own and gives their port.
 func startBackEnds(b *testing.B, kind string, size int, half bool) uint16 {
 	b.Helper()
-	program, err := os.Executable()
-	if err != nil {
-		b.Fatal(err)
-	}
-	cmd := exec.CommandContext(b.Context(), program) //nolint:gosec // ourselves
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %v", backEndsVariable, kind, size, half))
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe() // they end when it does
-	if err != nil {
-		b.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err = cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		_ = stdin.Close()
-		_ = cmd.Wait()
-	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
+	line, err := startHelper(b, backEndsVariable, fmt.Sprintf("%s %d %v", kind, size, half)).stdout.ReadString('\n')
 	if err != nil {
 		b.Fatalf("the back ends do not start: %v", err)
 	}

@@ -1,19 +1,15 @@
 package main_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"geodns/internal/dnstest"
 )
 
 // certificates makes a CA, a server's certificate and one for each address of a client: certificates FOLDER ADDRESS...
@@ -23,33 +19,25 @@ func certificates(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	dir := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(dir, 0o700))
-	ca := &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, Subject: pkix.Name{CommonName: "test CA"}}
-	caKey := certify(ts, dir, "ca", ca, nil, nil)
+	ca := certify(ts, dir, "ca", &x509.Certificate{
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, Subject: pkix.Name{CommonName: "test CA"},
+	}, nil)
 	certify(ts, dir, "server", &x509.Certificate{
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}, ca, caKey)
+	}, ca)
 	for _, address := range args[1:] {
 		certify(ts, dir, address, &x509.Certificate{
 			EmailAddresses: []string{address}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		}, ca, caKey)
+		}, ca)
 	}
 }
 
 // certify writes a certificate and its key. Without a CA it signs itself.
-func certify(ts *testscript.TestScript, dir, name string, c, ca *x509.Certificate, caKey *ecdsa.PrivateKey) *ecdsa.PrivateKey {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+func certify(ts *testscript.TestScript, dir, name string, template *x509.Certificate, ca *dnstest.Certificate) *dnstest.Certificate {
+	c, err := dnstest.Issue(template, ca)
 	ts.Check(err)
-	c.SerialNumber = big.NewInt(time.Now().UnixNano())
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	if ca == nil {
-		ca, caKey = c, key
+	for file, text := range map[string][]byte{name + ".pem": c.Text, name + ".key": c.KeyText} {
+		ts.Check(os.WriteFile(filepath.Join(dir, file), text, 0o600))
 	}
-	text, err := x509.CreateCertificate(rand.Reader, c, ca, key.Public(), caKey)
-	ts.Check(err)
-	keyText, err := x509.MarshalPKCS8PrivateKey(key)
-	ts.Check(err)
-	for file, block := range map[string]*pem.Block{name + ".pem": {Type: "CERTIFICATE", Bytes: text}, name + ".key": {Type: "PRIVATE KEY", Bytes: keyText}} {
-		ts.Check(os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600))
-	}
-	return key
+	return c
 }

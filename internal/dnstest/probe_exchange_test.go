@@ -80,7 +80,7 @@ type exchange struct {
 	answers   []*message
 	alive     bool // the good query behind it was answered
 	closed    bool // the server closed the connection
-	whole     bool // TCP: the first answer came in one piece
+	whole     bool // TCP: the first answer did not begin with its length alone
 }
 
 // String tells what came back.
@@ -264,7 +264,7 @@ func (x *exchange) receiver(conn net.Conn) func([]byte) ([]byte, error) {
 			pending = append(slices.Clip(pending), buf[:n]...)
 			if first {
 				first = false
-				x.whole = n >= 2 && n >= 2+int(binary.BigEndian.Uint16(buf))
+				x.whole = n > 2 // how much more comes with the first read is up to the kernel
 			}
 		}
 	}

@@ -6,9 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,53 +17,32 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"geodns/internal/dnstest"
 	"geodns/internal/node"
 )
 
-// certificateOf makes a certificate and its key, both PEM, signed by another with its key, or by itself.
-func certificateOf(t *testing.T, template, ca *x509.Certificate, caKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey, map[string]string) {
+// issue signs a certificate; without a CA it signs itself.
+func issue(t *testing.T, template *x509.Certificate, ca *dnstest.Certificate) *dnstest.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	c, err := dnstest.Issue(template, ca)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	if ca == nil {
-		ca, caKey = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca, key.Public(), caKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c, key, map[string]string{
-		"pem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		"key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
-	}
+	return c
 }
 
 // TestAccessFiles covers that each change of the files of roles and certificates counts from the next use on, and that bad ones
 // change nothing.
 func TestAccessFiles(t *testing.T) {
 	dir := t.TempDir()
-	authority := func() (*x509.Certificate, *ecdsa.PrivateKey, map[string]string) {
-		return certificateOf(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
+	authority := func() *dnstest.Certificate {
+		return issue(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil)
 	}
-	ca, caKey, caText := authority()
-	_, _, otherText := authority()
-	_, _, server := certificateOf(t, &x509.Certificate{DNSNames: []string{"localhost"}}, ca, caKey)
-	_, _, renewed := certificateOf(t, &x509.Certificate{DNSNames: []string{"localhost"}}, ca, caKey)
-	alice, _, _ := certificateOf(t, &x509.Certificate{EmailAddresses: []string{"alice@example.com"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, ca, caKey)
+	ca, other := authority(), authority()
+	server, renewed := issue(t, &x509.Certificate{DNSNames: []string{"localhost"}}, ca), issue(t, &x509.Certificate{DNSNames: []string{"localhost"}}, ca)
+	alice := issue(t, &x509.Certificate{EmailAddresses: []string{"alice@example.com"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, ca)
 	const roles = "roles: [{name: viewer, allow: [\"status:read\"]}]\ncertificates: [{name: \"*@example.com\", roles: [viewer]}]\n"
-	write(t, dir, map[string]string{"server.pem": server["pem"], "server.key": server["key"], "ca.pem": caText["pem"], "roles": roles})
+	write(t, dir, map[string]string{"server.pem": string(server.Text), "server.key": string(server.KeyText), "ca.pem": string(ca.Text), "roles": roles})
 	logged := new(logText)
 	in := func(name string) string { return filepath.Join(dir, name) }
 	cfg := node.Config{
@@ -78,7 +55,7 @@ func TestAccessFiles(t *testing.T) {
 	}
 	want := func(what string, accepted, may bool, roles, certificates string) {
 		t.Helper()
-		p, gotAccepted := a.Certificate([]*x509.Certificate{alice})
+		p, gotAccepted := a.Certificate([]*x509.Certificate{alice.Certificate})
 		if gotAccepted != accepted || accepted && p.May("status", "read", nil) != may {
 			t.Errorf("%s: %v, %+v", what, gotAccepted, p)
 		}
@@ -97,13 +74,13 @@ func TestAccessFiles(t *testing.T) {
 	want("no roles", true, false, "", "")
 	write(t, dir, map[string]string{"roles": roles})
 	want("roles again", true, true, "", "")
-	write(t, dir, map[string]string{"server.pem": renewed["pem"]})
+	write(t, dir, map[string]string{"server.pem": string(renewed.Text)})
 	want("half of a pair", true, true, "", "private key does not match")
-	write(t, dir, map[string]string{"server.key": renewed["key"]})
+	write(t, dir, map[string]string{"server.key": string(renewed.KeyText)})
 	want("the other half", true, true, "", "")
 	write(t, dir, map[string]string{"ca.pem": ""})
 	want("no CA", true, true, "", "there is no certificate in PEM form")
-	write(t, dir, map[string]string{"ca.pem": otherText["pem"]})
+	write(t, dir, map[string]string{"ca.pem": string(other.Text)})
 	want("another CA", false, false, "", "")
 	if n := logged.count("is refused"); n != 3 {
 		t.Errorf("%d refusals are logged:\n%s", n, logged)

@@ -2,15 +2,10 @@ package api_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -19,52 +14,22 @@ import (
 	"testing"
 	"time"
 
+	"geodns/internal/dnstest"
 	"geodns/pkg/api"
 )
 
-// signed is a certificate with its key.
-type signed struct {
-	*x509.Certificate
-
-	key              *ecdsa.PrivateKey
-	text, privateKey []byte // PEM
-}
-
-// issue signs a certificate; without a CA it signs itself. Times that are not given are about now.
-func issue(t *testing.T, template *x509.Certificate, ca *signed) *signed {
+// issue signs a certificate; without a CA it signs itself.
+func issue(t *testing.T, template *x509.Certificate, ca *dnstest.Certificate) *dnstest.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	c, err := dnstest.Issue(template, ca)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	if template.NotAfter.IsZero() {
-		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	}
-	above, by := template, key
-	if ca != nil {
-		above, by = ca.Certificate, ca.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, above, key.Public(), by)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &signed{
-		c, key,
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
-	}
+	return c
 }
 
 // authority makes a CA.
-func authority(t *testing.T) *signed {
+func authority(t *testing.T) *dnstest.Certificate {
 	t.Helper()
 	return issue(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, Subject: pkix.Name{CommonName: "test CA"}}, nil)
 }
@@ -134,14 +99,14 @@ func TestParseServing(t *testing.T) {
 		certificate, key, cas []byte
 		err                   string
 	}{
-		{"plain", server.text, server.privateKey, nil, ""},
-		{"clients", server.text, server.privateKey, append(ca.text, ca.text...), ""},
-		{"another's key", server.text, other.privateKey, nil, "private key does not match"},
-		{"no key", server.text, nil, nil, "failed to find any PEM data in key input"},
-		{"no certificate", nil, server.privateKey, nil, "failed to find any PEM data in certificate input"},
-		{"no CA", server.text, server.privateKey, []byte{}, "there is no certificate in PEM form"},
-		{"a leaf for a CA", server.text, server.privateKey, server.text, "is not the certificate of a CA"},
-		{"a key for a CA", server.text, server.privateKey, ca.privateKey, "only certificates are wanted, not a PRIVATE KEY"},
+		{"plain", server.Text, server.KeyText, nil, ""},
+		{"clients", server.Text, server.KeyText, append(ca.Text, ca.Text...), ""},
+		{"another's key", server.Text, other.KeyText, nil, "private key does not match"},
+		{"no key", server.Text, nil, nil, "failed to find any PEM data in key input"},
+		{"no certificate", nil, server.KeyText, nil, "failed to find any PEM data in certificate input"},
+		{"no CA", server.Text, server.KeyText, []byte{}, "there is no certificate in PEM form"},
+		{"a leaf for a CA", server.Text, server.KeyText, server.Text, "is not the certificate of a CA"},
+		{"a key for a CA", server.Text, server.KeyText, ca.KeyText, "only certificates are wanted, not a PRIVATE KEY"},
 	} {
 		s, err := api.ParseServing(tt.certificate, tt.key, tt.cas)
 		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
@@ -151,9 +116,9 @@ func TestParseServing(t *testing.T) {
 			t.Errorf("%s: %+v", tt.name, s)
 		}
 	}
-	one, _ := api.ParseServing(server.text, server.privateKey, nil)
-	same, _ := api.ParseServing(server.text, server.privateKey, nil)
-	clients, _ := api.ParseServing(server.text, server.privateKey, ca.text)
+	one, _ := api.ParseServing(server.Text, server.KeyText, nil)
+	same, _ := api.ParseServing(server.Text, server.KeyText, nil)
+	clients, _ := api.ParseServing(server.Text, server.KeyText, ca.Text)
 	if !one.Same(same) || one.Same(clients) {
 		t.Error("the same files are others, or others the same")
 	}
@@ -163,7 +128,7 @@ func TestParseServing(t *testing.T) {
 func TestListenFamily(t *testing.T) {
 	ca := authority(t)
 	server := issue(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, ca)
-	serving, err := api.ParseServing(server.text, server.privateKey, ca.text)
+	serving, err := api.ParseServing(server.Text, server.KeyText, ca.Text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +154,7 @@ func TestListenFamily(t *testing.T) {
 func TestSecureRun(t *testing.T) {
 	ca := authority(t)
 	server := issue(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, ca)
-	serving, err := api.ParseServing(server.text, server.privateKey, ca.text)
+	serving, err := api.ParseServing(server.Text, server.KeyText, ca.Text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,11 +178,11 @@ func TestSecureRun(t *testing.T) {
 			t.Errorf("Run: %v", err)
 		}
 	}()
-	fetch := func(most uint16, who *signed, change ...func(*http.Request)) (*http.Response, error) {
+	fetch := func(most uint16, who *dnstest.Certificate, change ...func(*http.Request)) (*http.Response, error) {
 		secure := &tls.Config{RootCAs: serving.CAs, MaxVersion: most}
 		if who != nil {
 			secure.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-				return &tls.Certificate{Certificate: [][]byte{who.Raw}, PrivateKey: who.key}, nil
+				return &tls.Certificate{Certificate: [][]byte{who.Raw}, PrivateKey: who.Key}, nil
 			}
 		}
 		client := &http.Client{Transport: &http.Transport{TLSClientConfig: secure, DisableKeepAlives: true, ForceAttemptHTTP2: true}, Timeout: 10 * time.Second}
@@ -240,7 +205,7 @@ func TestSecureRun(t *testing.T) {
 	alice := issue(t, person("alice@example.com"), ca)
 	for _, tt := range []struct {
 		name   string
-		who    *signed
+		who    *dnstest.Certificate
 		change func(*http.Request)
 		status int
 	}{
