@@ -63,7 +63,7 @@ type measurement struct {
 
 // told says whether a measurement counts under some Options: of each rung something is missing for some.
 func (m *measurement) told(o rum.Options) bool {
-	return (len(m.rung.String())+len(m.region)+m.tenths)%4 != int(o.Percentile)%4
+	return o.Percentile == 75 || (len(m.rung.String())+len(m.region)+m.tenths)%4 != int(o.Percentile)%4
 }
 
 // measure makes what users measured, in many rungs or none.
@@ -87,6 +87,15 @@ func (s *scene) measure() {
 			continue
 		}
 		seen[rung] = true
+		if n := len(s.measured); n > 0 && s.r.IntN(2) == 0 { // in the order of another rung, but farther apart
+			like, times := s.measured[s.r.IntN(n)].rung, one(s.r, 1, 2, 3)
+			for _, m := range s.measured[:n] {
+				if m.rung == like {
+					s.measured = append(s.measured, measurement{rung, m.region, times * m.tenths})
+				}
+			}
+			continue
+		}
 		for _, name := range some(s.r, len(allRegions), allRegions) {
 			s.measured = append(s.measured, measurement{rung, name, one(s.r, 1, 20, 50)*s.r.IntN(20) + s.r.IntN(2)})
 		}
