@@ -15,7 +15,8 @@ type RUMStatus struct {
 	Refused    map[string]uint64 `json:"refused_total"    doc:"Samples that do not, by reason"`
 	Beacons    map[string]uint64 `json:"beacons_total"    doc:"Requests with beacons, by what became of them"`
 	Plans      uint64            `json:"plans_total"      doc:"Plans of what to measure that were given"`
-	Rungs      map[string]int    `json:"rungs"            doc:"Groups of client networks of which something is known, by kind"`
+	Rungs      map[string]int    `json:"rungs"            doc:"Groups of client networks that may be shown, by kind"`
+	Networks   int               `json:"networks"         doc:"Client networks that are kept, shown or not"`
 	Sketches   int               `json:"sketches"         doc:"Summaries of a region's times that are kept"`
 	Bytes      int64             `json:"bytes"            doc:"Memory of all of it, about"`
 	Held       int               `json:"held"             doc:"Groups that moved faster than is believed, and say what they said before"`
