@@ -23,6 +23,7 @@ import (
 	"geodns/pkg/dnswire"
 	"geodns/pkg/geo"
 	"geodns/pkg/operator"
+	"geodns/pkg/rum"
 	"geodns/pkg/server"
 )
 
@@ -40,6 +41,10 @@ const (
 	allowMax = 1024
 	// ecsOffMax bounds the zones of ecs.off: a switch for some, not a list of everything that is served.
 	ecsOffMax = 10_000
+	// originsMax bounds the origins of rum.allow_origins: a site has some.
+	originsMax = 256
+	// sourcesMax bounds rum.min_sources: more are no network of which anything would be known.
+	sourcesMax = 10_000
 	// scopesMax bounds ecs.max_scopes: there are no more /24 than that.
 	scopesMax = 1 << 24
 )
@@ -122,6 +127,28 @@ func settings() []setting {
 			key: "explain::allow", env: "GEODNS_EXPLAIN_ALLOW", flag: "explain-allow", value: []string{},
 			usage: "who may ask NAME.explain.geodns (loopback, while every listener is there)",
 		},
+		{key: "rum::listen", env: "GEODNS_RUM_LISTEN", flag: "rum-listen", value: none, usage: "address that takes what users' browsers measured, or none"},
+		{key: "rum::certificate", env: "GEODNS_RUM_CERTIFICATE", flag: "rum-certificate", value: "", usage: "file of its certificate, with its chain (none: plain HTTP)"},
+		{key: "rum::key", env: "GEODNS_RUM_KEY", flag: "rum-key", value: "", usage: "file of its private key"},
+		{key: "rum::plain", env: "GEODNS_RUM_PLAIN", flag: "rum-plain", value: false, usage: "plain HTTP beyond loopback, as a proxy ends TLS"},
+		{
+			key: "rum::allow_origins", env: "GEODNS_RUM_ALLOW_ORIGINS", flag: "rum-allow-origins", value: []string{},
+			usage: "origins whose pages may send, such as https://www.example.com, or * for any",
+		},
+		{
+			key: "rum::proxies", env: "GEODNS_RUM_PROXIES", flag: "rum-proxies", value: []string{},
+			usage: "proxies before it, whose X-Forwarded-For is believed",
+		},
+		{key: "rum::interval", env: "GEODNS_RUM_INTERVAL", flag: "rum-interval", value: rum.IntervalDefault.String(), usage: "time between two counts of what was measured"},
+		{key: "rum::window", env: "GEODNS_RUM_WINDOW", flag: "rum-window", value: rum.WindowDefault.String(), usage: "what is older does not count; a multiple of the interval"},
+		{
+			key: "rum::min_sources", env: "GEODNS_RUM_MIN_SOURCES", flag: "rum-min-sources", value: rum.MinSourcesDefault,
+			usage: "client networks with fewer sources are neither shown nor used", lo: 1, hi: sourcesMax,
+		},
+		{
+			key: "rum::max_sketches", env: "GEODNS_RUM_MAX_SKETCHES", flag: "rum-max-sketches", value: rum.SketchesDefault,
+			usage: "most pairs of a client network and a region that are kept", lo: 1, hi: rum.SketchesMax,
+		},
 	}
 }
 
@@ -172,6 +199,18 @@ type fileConfig struct {
 	Explain struct {
 		Allow []string `mapstructure:"allow"`
 	} `mapstructure:"explain"`
+	RUM struct {
+		Listen       string   `mapstructure:"listen"`
+		Certificate  string   `mapstructure:"certificate"`
+		Key          string   `mapstructure:"key"`
+		Plain        bool     `mapstructure:"plain"`
+		AllowOrigins []string `mapstructure:"allow_origins"`
+		Proxies      []string `mapstructure:"proxies"`
+		Interval     string   `mapstructure:"interval"`
+		Window       string   `mapstructure:"window"`
+		MinSources   int      `mapstructure:"min_sources"`
+		MaxSketches  int      `mapstructure:"max_sketches"`
+	} `mapstructure:"rum"`
 }
 
 // addConfig adds --config and the flags that override the file.

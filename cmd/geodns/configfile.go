@@ -10,7 +10,7 @@ import (
 // later lists the keys that have a meaning in a later version. They are refused with that word, so that nobody believes that
 // they work.
 func later() []string {
-	return []string{"tls", "rrl", "proxy", "rum", "anycast", "cluster"}
+	return []string{"tls", "rrl", "proxy", "anycast", "cluster"}
 }
 
 // checkFile walks the server's file: unknown keys, wrong kinds, each with its place. The places of what it has are kept.

@@ -23,6 +23,14 @@ const (
 	leaseMaxMax = 90 * 24 * time.Hour
 )
 
+// What rum.interval and rum.window may be: a count takes a processor some milliseconds, and a network that was measured a day ago is
+// another one now.
+const (
+	rumIntervalMin = time.Second
+	rumIntervalMax = time.Hour
+	rumWindowMax   = 24 * time.Hour
+)
+
 // resolver reads values and says what is wrong where: in the file as a finding, elsewhere as the first error.
 type resolver struct {
 	*loader
@@ -65,6 +73,41 @@ func (r *resolver) resolve(raw *fileConfig) node.Config {
 	cfg.ECSOff = r.zoneNames("ecs::off", raw.ECS.Off)
 	if r.given("explain::allow") {
 		cfg.ExplainAllow = r.prefixes("explain::allow", raw.Explain.Allow)
+	}
+	cfg.RUM = r.rum(raw)
+	return cfg
+}
+
+// rum reads what is made of what users measure.
+func (r *resolver) rum(raw *fileConfig) node.RUM {
+	in := &raw.RUM
+	cfg := node.RUM{
+		Certificate: r.file("rum::certificate", in.Certificate), Key: r.file("rum::key", in.Key), Plain: in.Plain, Origins: in.AllowOrigins,
+		Proxies: r.prefixes("rum::proxies", in.Proxies), MinSources: in.MinSources, MaxSketches: in.MaxSketches,
+		Interval: r.duration("rum::interval", in.Interval, rumIntervalMin, rumIntervalMax),
+		Window:   r.duration("rum::window", in.Window, rumIntervalMin, rumWindowMax),
+	}
+	r.inRange("rum::min_sources", in.MinSources)
+	r.inRange("rum::max_sketches", in.MaxSketches)
+	whole := cfg.Interval == 0 || cfg.Window >= cfg.Interval && cfg.Window%cfg.Interval == 0
+	r.check("rum::window", whole, "a window of %s is no multiple of the interval, %s", cfg.Window, cfg.Interval)
+	encrypted := cfg.Certificate != ""
+	r.check("rum::certificate", !encrypted || cfg.Key != "", "a certificate is of use with its private key: set rum.key")
+	r.check("rum::key", encrypted || cfg.Key == "", "a private key is of use with its certificate: set rum.certificate")
+	r.check("rum::plain", !encrypted || !cfg.Plain, "beacons come by TLS or plain, not both: leave out rum.certificate or this")
+	r.check("rum::allow_origins", len(in.AllowOrigins) <= originsMax, "at most %d origins, not %d", originsMax, len(in.AllowOrigins))
+	for i, origin := range in.AllowOrigins {
+		err := api.CheckOrigin(origin)
+		r.check(itemKey("rum::allow_origins", i), err == nil, "%v", err)
+	}
+	if in.Listen == none {
+		return cfg
+	}
+	if at, ok := r.addrPort("rum::listen", in.Listen); ok {
+		err := api.CheckBeaconListen(at, encrypted, cfg.Plain)
+		r.check("rum::listen", err == nil, "%v", err)
+		r.check("rum::listen", len(in.AllowOrigins) > 0, "no page may send there: set rum.allow_origins, such as [https://www.example.com]")
+		cfg.Listen = at
 	}
 	return cfg
 }

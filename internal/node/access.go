@@ -35,6 +35,8 @@ type access struct {
 	roles  *reread[*api.Roles]
 	tls    *reread[*api.Serving]
 	oidc   *api.OIDC
+	// beacons has the certificate of the listener for beacons, which lets in everybody.
+	beacons *reread[*api.Serving]
 }
 
 // newAccess reads everything for the first time. False: a file cannot be used.
@@ -67,14 +69,12 @@ func newAccess(cfg *Config, log *slog.Logger, changed func(kind string, before, 
 		usable = a.roles.first(findings) && usable
 	}
 	if cfg.APITLS.Certificate != "" {
-		a.tls = &reread[*api.Serving]{
-			what: "the API's certificates", paths: []string{cfg.APITLS.Certificate, cfg.APITLS.Key, cfg.APITLS.ClientCA}, read: cfg.readServing, log: log,
-			same: (*api.Serving).Same,
-			changed: func(_, after *api.Serving) {
-				log.Info("the API's certificates changed", "file", cfg.APITLS.Certificate, "ends", after.Ends)
-			},
-		}
+		a.tls = newServing("the API's certificates", cfg.APITLS, log)
 		usable = a.tls.first(findings) && usable
+	}
+	if cfg.RUM.Certificate != "" {
+		a.beacons = newServing("the certificate for beacons", APITLS{Certificate: cfg.RUM.Certificate, Key: cfg.RUM.Key}, log)
+		usable = a.beacons.first(findings) && usable
 	}
 	if cfg.OIDC.Issuer != "" {
 		var ok bool
@@ -85,6 +85,17 @@ func newAccess(cfg *Config, log *slog.Logger, changed func(kind string, before, 
 		a.check(findings)
 	}
 	return a, usable
+}
+
+// newServing prepares to read the certificates of a listener.
+func newServing(what string, files APITLS, log *slog.Logger) *reread[*api.Serving] {
+	return &reread[*api.Serving]{
+		what: what, paths: []string{files.Certificate, files.Key, files.ClientCA}, same: (*api.Serving).Same, log: log,
+		read: func(findings *source.Findings) (*api.Serving, bool) { return files.readServing(what, findings) },
+		changed: func(_, after *api.Serving) {
+			log.Info(what+" changed", "file", files.Certificate, "ends", after.Ends)
+		},
+	}
 }
 
 // check warns of rights that are named and of no effect.
@@ -122,17 +133,16 @@ func (c *Config) readRoles(findings *source.Findings) (*api.Roles, bool) {
 	return api.ParseRoles(c.AuthRoles, data, findings)
 }
 
-// readServing reads the API's certificates; what is wrong with them is reported. False: they cannot be used.
-func (c *Config) readServing(findings *source.Findings) (*api.Serving, bool) {
-	files := []string{c.APITLS.Certificate, c.APITLS.Key, c.APITLS.ClientCA}
-	texts := make([][]byte, len(files))
-	for i, file := range files {
+// readServing reads the certificates of the API, or of another listener; what is wrong with them is reported. False: they cannot be used.
+func (files *APITLS) readServing(what string, findings *source.Findings) (*api.Serving, bool) {
+	var texts [3][]byte
+	for i, file := range []string{files.Certificate, files.Key, files.ClientCA} {
 		if file == "" {
 			continue
 		}
 		var err error
 		if texts[i], err = ReadSmall(file, api.CertificatesBytesMax); err != nil {
-			findings.Errorf(source.WholeFile(file), "the API's certificates cannot be read: %v", err)
+			findings.Errorf(source.WholeFile(file), "%s cannot be read: %v", what, err)
 			return nil, false
 		}
 		if texts[i] == nil {
@@ -141,16 +151,16 @@ func (c *Config) readServing(findings *source.Findings) (*api.Serving, bool) {
 	}
 	serving, err := api.ParseServing(texts[0], texts[1], texts[2])
 	if err != nil {
-		findings.Errorf(source.WholeFile(c.APITLS.Certificate), "%v", err)
+		findings.Errorf(source.WholeFile(files.Certificate), "%v", err)
 		return nil, false
 	}
-	warnReadable(c.APITLS.Key, findings)
+	warnReadable(files.Key, findings)
 	now := time.Now()
 	if !now.Before(serving.Ends) {
-		findings.Warnf(source.WholeFile(c.APITLS.Certificate), "the server's certificate ended at %s; clients refuse it", serving.Ends.Format(time.RFC3339))
+		findings.Warnf(source.WholeFile(files.Certificate), "the server's certificate ended at %s; clients refuse it", serving.Ends.Format(time.RFC3339))
 	}
 	if serving.CAs != nil && !now.Before(serving.CAEnds) {
-		findings.Warnf(source.WholeFile(c.APITLS.ClientCA), "a CA of client certificates ended at %s", serving.CAEnds.Format(time.RFC3339))
+		findings.Warnf(source.WholeFile(files.ClientCA), "a CA of client certificates ended at %s", serving.CAEnds.Format(time.RFC3339))
 	}
 	return serving, true
 }
@@ -190,14 +200,27 @@ func (a *access) credentials() (who api.Access, serving *tls.Config) {
 	if a.cfg.APITLS.ClientCA != "" {
 		who.Certificate = a.certificate
 	}
-	return who, &tls.Config{
+	return who, currentTLS(a.tls)
+}
+
+// currentTLS serves with the certificates of now.
+func currentTLS(of *reread[*api.Serving]) *tls.Config {
+	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		// Another config has other session tickets, so that nobody resumes what was accepted for a CA that is gone.
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			now, _ := a.tls.now()
+			now, _ := of.now()
 			return now.TLS, nil
 		},
 	}
+}
+
+// beaconTLS is what beacons come by; nil for plain HTTP.
+func (a *access) beaconTLS() *tls.Config {
+	if a.beacons == nil {
+		return nil
+	}
+	return currentTLS(a.beacons)
 }
 
 // currentRoles are those in use.

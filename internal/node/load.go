@@ -40,6 +40,7 @@ type Config struct {
 	MaxScopes      int        // the most scopes that a policy may publish; 0: any number
 	// ExplainAllow may ask explain.geodns and the like of class CH. nil: loopback while every listener is there, else nobody.
 	ExplainAllow []netip.Prefix
+	RUM          RUM
 	Version      string       // what version.server and version.bind say; "": they are refused
 	Build        string       // the program's version, for the API
 	Log          *slog.Logger // nil: nothing is logged
@@ -84,6 +85,8 @@ type loaded struct {
 	zones    *zone.Set
 	geo      *geo.Data
 	compiled *policy.Compiled
+
+	measurable *measurable
 }
 
 // id names the content: the same files and databases give the same on every node.
@@ -123,7 +126,7 @@ func load(cfg *Config, prev *loaded) (*loaded, source.Findings) {
 	if compiled == nil {
 		return nil, sorted(fs)
 	}
-	return &loaded{zones: zones, geo: data, compiled: compiled}, sorted(fs)
+	return &loaded{zones: zones, geo: data, compiled: compiled, measurable: measurableOf(doc)}, sorted(fs)
 }
 
 func sorted(fs source.Findings) source.Findings {

@@ -19,6 +19,7 @@ import (
 	"geodns/pkg/api"
 	"geodns/pkg/health"
 	"geodns/pkg/operator"
+	"geodns/pkg/rum"
 	"geodns/pkg/server"
 )
 
@@ -54,6 +55,9 @@ type Node struct {
 	access       *access // who may use the API
 	boot         string  // distinguishes the ids of two runs
 	regions      *regionTable
+	rum          *rum.Collector // of what users measured
+	beacons      *api.Beacons   // nil: none come in
+	beaconServer *api.Server    // nil likewise
 
 	// Of questions about the node itself.
 	served atomic.Pointer[served] // written before the World of its load is published
@@ -145,8 +149,18 @@ func (n *Node) open(first built) error {
 	}
 	n.generation = 1
 	n.took(first, api.LoadLoaded)
+	if err = n.openRUM(); err != nil {
+		return errors.Join(err, n.server.Close())
+	}
 	if err = n.listenAPI(); err != nil {
 		return errors.Join(err, n.server.Close())
+	}
+	if err = n.listenRUM(); err != nil {
+		err = errors.Join(err, n.server.Close())
+		if n.api != nil {
+			err = errors.Join(err, n.api.Close())
+		}
+		return err
 	}
 	return nil
 }
@@ -234,7 +248,7 @@ func (n *Node) listenAPI() error {
 	}
 	cfg := api.Config{
 		Listen: n.cfg.API, Version: n.cfg.Build, Log: n.log,
-		Status: n.status, Targets: n.targets, Ready: n.ready, Explain: n.explain, Reload: n.Reload, Health: n.apiHealth(), Leases: n.apiLeases(), Audit: n.apiAudit(), Listing: n.listing(),
+		Status: n.status, Targets: n.targets, Ready: n.ready, Explain: n.explain, Reload: n.Reload, Health: n.apiHealth(), Leases: n.apiLeases(), Audit: n.apiAudit(), Listing: n.listing(), RUM: n.apiRUM(),
 		Metrics: api.Metrics{Health: n.health.Stats, Loads: n.loadCounts, Server: n.server.Stats, Regions: n.regionAnswers},
 	}
 	cfg.TargetAttributes = func(id string) api.Attributes {
@@ -271,9 +285,13 @@ func (n *Node) Run(ctx context.Context) error {
 		{"publish", n.publish},
 		{"load", n.loadLoop},
 		{"regions", n.sampleRegions},
+		{"measurements", n.rum.Run},
 	}
 	if n.api != nil {
 		parts = append(parts, part{"api", n.api.Run})
+	}
+	if n.beaconServer != nil {
+		parts = append(parts, part{"rum", n.beaconServer.Run})
 	}
 	if n.api != nil && n.access.oidc != nil {
 		parts = append(parts, part{"oidc", n.access.oidc.Run})

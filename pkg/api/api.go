@@ -75,16 +75,19 @@ type Config struct {
 	Listing Listing
 	// Health is the checker.
 	Health Health
+	// RUM is what users measured.
+	RUM RUM
 	// Metrics says where the counters are.
 	Metrics Metrics
 }
 
-// Server is a bound listener with the API behind it.
+// Server is a bound listener with the API behind it, or with what takes beacons.
 type Server struct {
+	name     string // of what is behind it, for the log
 	listener net.Listener
 	http     *http.Server
-	secure   bool // it speaks TLS; http's own config is there sooner or later in any case
-	events   *Events
+	secure   bool   // it speaks TLS; http's own config is there sooner or later in any case
+	closing  func() // ends what has no end of its own
 	log      *slog.Logger
 }
 
@@ -97,16 +100,13 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, family := netip.AddrPortFrom(cfg.Listen.Addr().Unmap(), cfg.Listen.Port()), "tcp6"
-	if at.Addr().Is4() { // "tcp" would have 0.0.0.0 listen to IPv6 as well
-		family = "tcp4"
-	}
-	listener, err := net.Listen(family, at.String())
+	listener, err := listenTCP(cfg.Listen, ConnectionsMax)
 	if err != nil {
 		return nil, fmt.Errorf("api.listen: %w", err)
 	}
 	return &Server{
-		listener: netutil.LimitListener(listener, ConnectionsMax),
+		name:     "api",
+		listener: listener,
 		http: &http.Server{
 			Handler:           handler,
 			TLSConfig:         cfg.TLS.Clone(),
@@ -118,10 +118,23 @@ func New(cfg Config) (*Server, error) {
 			MaxHeaderBytes:    headerBytesMax,
 			ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		},
-		secure: cfg.TLS != nil,
-		events: cfg.Health.Events,
-		log:    cfg.Log,
+		secure:  cfg.TLS != nil,
+		closing: cfg.Health.Events.Close,
+		log:     cfg.Log,
 	}, nil
+}
+
+// listenTCP binds an address for so many connections at a time.
+func listenTCP(at netip.AddrPort, most int) (net.Listener, error) {
+	at, family := netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), "tcp6"
+	if at.Addr().Is4() { // "tcp" would have 0.0.0.0 listen to IPv6 as well
+		family = "tcp4"
+	}
+	listener, err := net.Listen(family, at.String())
+	if err != nil {
+		return nil, err
+	}
+	return netutil.LimitListener(listener, most), nil
 }
 
 // CheckListen says what is missing before the API may listen at an address, nil if nothing is: on any but loopback there are TLS
@@ -160,7 +173,7 @@ func (s *Server) Addr() netip.AddrPort {
 // Close gives the address back without serving. After Run it does nothing.
 func (s *Server) Close() error {
 	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("closing the api's listener: %w", err)
+		return fmt.Errorf("closing the listener of the %s: %w", s.name, err)
 	}
 	return nil
 }
@@ -177,21 +190,21 @@ func (s *Server) serve() error {
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- s.serve() }()
-	s.log.Info("api listens", "address", s.Addr().String(), "tls", s.secure)
+	s.log.Info(s.name+" listens", "address", s.Addr().String(), "tls", s.secure)
 	select {
 	case err := <-served:
-		return fmt.Errorf("serving the api: %w", err)
+		return fmt.Errorf("serving the %s: %w", s.name, err)
 	case <-ctx.Done():
 	}
-	s.events.Close() // streams have no end of their own
+	s.closing() // streams have no end of their own
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	if err := s.http.Shutdown(closing); err != nil {
-		s.log.Debug("api answers were cut off", "error", err.Error())
+		s.log.Debug(s.name+" answers were cut off", "error", err.Error())
 		s.http.Close()
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving the api: %w", err)
+		return fmt.Errorf("serving the %s: %w", s.name, err)
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func config() api.Config {
 			},
 			Events: api.NewEvents(),
 		},
-		Leases: leases(), Audit: audit(), Listing: listing(),
+		Leases: leases(), Audit: audit(), Listing: listing(), RUM: measured(),
 		Metrics: api.Metrics{
 			Server: func() server.Stats {
 				var s server.Stats

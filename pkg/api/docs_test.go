@@ -118,7 +118,7 @@ func TestDocumentedGrants(t *testing.T) {
 			}
 		}
 	}
-	for resource := range strings.FieldsSeq("status targets checks pools policies zones explain events audit metrics leases reload votes") {
+	for resource := range strings.FieldsSeq("status targets checks pools policies zones explain events audit metrics leases reload rum votes") {
 		for _, verb := range []string{"read", "write", "override"} {
 			grants := []string{resource + ":" + verb}
 			for kind := range strings.FieldsSeq("pool target region tag pop policy zone") {

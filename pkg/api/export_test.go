@@ -10,6 +10,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/go-jose/go-jose/v4"
+
+	"geodns/pkg/rum"
 )
 
 // The longest names that credentials have beside tokens.
@@ -106,3 +108,17 @@ func needOf(op huma.Operation) error {
 	_, err := declaredNeeds(operations.OpenAPI(), "")
 	return err
 }
+
+// JSONDepthMax bounds lists and mappings in one another.
+const JSONDepthMax = jsonDepthMax
+
+// DecodeBeacon reads a beacon.
+func DecodeBeacon(body []byte, client netip.Addr) ([]rum.Sample, error) {
+	return decodeBeacon(body, client, nil)
+}
+
+// DecodeLine reads a line of a feed.
+func DecodeLine(line []byte) rum.Sample { return decodeLine(line) }
+
+// ChoosePlan gives the regions of a plan.
+func ChoosePlan(regions []Probed, random uint64) []Probed { return choosePlan(regions, random) }

@@ -57,6 +57,7 @@ func resources() []resource {
 		{"metrics", read, nil},
 		{"leases", []string{"read", "write", "override"}, targets},
 		{"reload", []string{"write"}, nil},
+		{"rum", []string{"read", "write"}, nil},
 		{"votes", []string{"write"}, append([]string{"pop"}, targets...)},
 	}
 }

@@ -26,7 +26,7 @@ import (
 func NewHandler(cfg Config) (http.Handler, error) {
 	missing := cfg.Status == nil || cfg.Targets == nil || cfg.Ready == nil || cfg.Explain == nil || cfg.Reload == nil || cfg.Log == nil ||
 		cfg.Metrics.Server == nil || cfg.Metrics.Regions == nil || cfg.Metrics.Health == nil || cfg.Metrics.Loads == nil || !cfg.Health.complete() ||
-		!cfg.Leases.complete() || !cfg.Audit.complete() || !cfg.Listing.complete()
+		!cfg.Leases.complete() || !cfg.Audit.complete() || !cfg.Listing.complete() || !cfg.RUM.complete()
 	if missing {
 		return nil, errors.New("api: a func of the config is missing")
 	}
@@ -69,6 +69,7 @@ func register(api huma.API, cfg *Config) {
 	}, "status", "read"), func(ctx context.Context, _ *struct{}) (*statusOutput, error) {
 		s := cfg.Status()
 		cfg.Leases.leaveReadable(ctx, &s)
+		s.RUM = cfg.RUM.Status()
 		s.Listen, s.Geo, s.Regions, s.Inputs = nonNil(s.Listen), nonNil(s.Geo), nonNil(s.Regions), nonNil(s.Inputs)
 		s.World.Zones, s.LastLoad.Findings, s.Cookies.Secrets = nonNil(s.World.Zones), nonNil(s.LastLoad.Findings), nonNil(s.Cookies.Secrets)
 		s.Regions, s.Inputs, s.Leases, s.Events = nonNil(s.Regions), nonNil(s.Inputs), nonNil(s.Leases), nonNil(s.Events)
@@ -91,6 +92,7 @@ func register(api huma.API, cfg *Config) {
 	registerLeases(api, &cfg.Leases)
 	registerAudit(api, &cfg.Audit)
 	registerListing(api, &cfg.Listing)
+	registerRUM(api, &cfg.RUM)
 
 	type reloadOutput struct{ Body Load }
 	huma.Register(api, needs(huma.Operation{
@@ -256,11 +258,17 @@ func guard(mux *http.ServeMux, cfg *Config, d *door) http.Handler {
 			}
 			r = r.WithContext(withPrincipal(r.Context(), p))
 		}
-		if r.ContentLength > bodyBytesMax {
-			writeProblem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a body has at most %d bytes here", bodyBytesMax))
+		most := int64(bodyBytesMax)
+		if pattern == patternBulk {
+			most = bulkBytesMax
+			control, end := http.NewResponseController(w), time.Now().Add(bulkTimeout)
+			_ = errors.Join(control.SetReadDeadline(end), control.SetWriteDeadline(end.Add(answerTimeout))) // as below
+		}
+		if r.ContentLength > most {
+			writeProblem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a body has at most %d bytes here", most))
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, bodyBytesMax)
+		r.Body = http.MaxBytesReader(w, r.Body, most)
 		if wrong := wrongQuery(r.URL.RawQuery); wrong != "" {
 			writeProblem(w, http.StatusBadRequest, wrong)
 			return

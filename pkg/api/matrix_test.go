@@ -17,6 +17,7 @@ import (
 	"geodns/pkg/api"
 	"geodns/pkg/health"
 	"geodns/pkg/operator"
+	"geodns/pkg/rum"
 )
 
 // operation is one that the API's description has.
@@ -82,6 +83,8 @@ func watched() (cfg api.Config, calls *atomic.Int64) {
 	cfg.Listing.Pools = func() []api.Pool { calls.Add(1); return within.Listing.Pools() }
 	cfg.Listing.Policies = func() []api.Policy { calls.Add(1); return within.Listing.Policies() }
 	cfg.Listing.Zones = func(after string, n int) ([]api.Zone, int) { calls.Add(1); return within.Listing.Zones(after, n) }
+	cfg.RUM.Add = func(s []rum.Sample) rum.Counts { calls.Add(1); return within.RUM.Add(s) }
+	cfg.RUM.Report = func() api.RUMReport { calls.Add(1); return within.RUM.Report() }
 	cfg.Health.Vote = func(ctx context.Context, target string, v health.Vote) (bool, error) {
 		calls.Add(1)
 		return within.Health.Vote(ctx, target, v)
@@ -140,7 +143,11 @@ func TestOperationsMatrix(t *testing.T) {
 		if verb != "read" && verb != "write" && verb != "override" {
 			t.Errorf("%s: permission %q", op, op.permission)
 		}
-		huge := func(r *http.Request) { body(strings.Repeat(" ", 1<<20) + "{}")(r) }
+		size := 1 << 20
+		if op.path == "/v1/rum/bulk" {
+			size *= 9
+		}
+		huge := func(r *http.Request) { body(strings.Repeat(" ", size) + "{}")(r) }
 		other := "OPTIONS"
 		lacking := func(who string) string { return fmt.Sprintf("%s has no grant %s", who, op.permission) }
 		cases := []struct {

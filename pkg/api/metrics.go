@@ -67,6 +67,7 @@ type collector struct {
 	server serverDescs
 	health healthDescs
 	people operatorDescs
+	rum    rumDescs
 
 	build, ready, node                            *prometheus.Desc
 	world, table, zones, records, policies, cells *prometheus.Desc
@@ -89,6 +90,7 @@ func newCollector(cfg *Config) *collector {
 		server:         newServerDescs(),
 		health:         newHealthDescs(),
 		people:         newOperatorDescs(),
+		rum:            newRUMDescs(),
 		build:          desc("build_info", "The binary's version; 1.", "version", "goversion"),
 		node:           desc("node_info", "The node's name; 1.", "node"),
 		ready:          desc("ready", "Whether /readyz says yes, 0 or 1."),
@@ -151,6 +153,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	log := c.cfg.Audit.Status()
 	c.people.collect(c.cfg.Leases.List(), &log, time.Now(), gauge)
+	measured := c.cfg.RUM.Status()
+	c.rum.collect(&measured, gauge, counter)
 	listening, dropped := c.cfg.Health.Events.Streams()
 	gauge(c.streams, float64(listening))
 	counter(c.streamsDropped, dropped)

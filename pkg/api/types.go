@@ -24,6 +24,7 @@ type Status struct {
 	LeaseN  int            `json:"leases_total"       doc:"How many leases have an effect"`
 	Events  []EventLine    `json:"events"             doc:"The last events, oldest first, at most 10"`
 	Audit   AuditStatus    `json:"audit"              doc:"The audit log"`
+	RUM     RUMStatus      `json:"rum"                doc:"What users measure"`
 }
 
 // RegionOther stands for the regions that are not counted apart: no region has such a name.

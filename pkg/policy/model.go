@@ -41,6 +41,8 @@ type Region struct {
 	Jurisdictions []string
 	Cost          float64 // in units of the operator's own; 0 if none is given
 	Capacity      float64 // 0: not limited
+	// Probe is the absolute URL that users' browsers time to learn how far the region is from them; "": none.
+	Probe string
 
 	pair          ref
 	jurisdictions []ref

@@ -91,12 +91,12 @@ pools:
 checks:
   - {name: c, https: {port: 8443, path: "/x?y=z", host: www.example.com, status: [204, 200], body: ok}, interval: 30s, timeout: 1500ms, fall: 1, rise: 2}
 regions:
-  - {name: b, location: [-33.95, 151.18], pair: a, jurisdictions: [eu, de], cost: 0.5, capacity: 10}
+  - {name: b, location: [-33.95, 151.18], pair: a, jurisdictions: [eu, de], cost: 0.5, capacity: 10, probe: "https://b.example.com/rum.gif"}
   - {name: a, location: [0, 0]}
 `)
 	b, web := doc.Regions[1], doc.Pools[2]
 	a, dr := b.Pair, web.Fallback
-	if b.Name != "b" || b.Index != 1 || !b.HasLocation || b.Lat != -33.95 || b.Lon != 151.18 || b.Cost != 0.5 || b.Capacity != 10 ||
+	if b.Name != "b" || b.Index != 1 || !b.HasLocation || b.Lat != -33.95 || b.Lon != 151.18 || b.Cost != 0.5 || b.Capacity != 10 || b.Probe != "https://b.example.com/rum.gif" ||
 		a.Name != "a" || !a.HasLocation || !b.Meets([]string{"x", "de"}) || b.Meets([]string{"x"}) || b.Meets(nil) {
 		t.Errorf("regions %+v, %+v", a, b)
 	}

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"net/url"
+	"strings"
 
 	"geodns/internal/source"
 )
@@ -96,7 +98,7 @@ func (p *parser) failed(mark int) bool { return (*p.fs)[mark:].HasErrors() }
 // region reads one entry of `regions`. It is false if the entry has no name by which others could know it.
 func (p *parser) region(v source.Value) (*Region, bool) {
 	mark := p.mark()
-	m, ok := v.Map(p.fs, "name", "location", "pair", "jurisdictions", "cost", "capacity")
+	m, ok := v.Map(p.fs, "name", "location", "pair", "jurisdictions", "cost", "capacity", "probe")
 	if !ok {
 		return nil, false
 	}
@@ -119,8 +121,32 @@ func (p *parser) region(v source.Value) (*Region, bool) {
 		r.Cost, _ = c.Float(p.fs, 0, costMax)
 	}
 	r.Capacity = p.capacity(m.Get("capacity"))
+	if probe := m.Get("probe"); probe.Exists() {
+		r.Probe = p.probeURL(probe)
+	}
 	r.broken = p.failed(mark)
 	return r, r.Name != ""
+}
+
+// probeURL reads an absolute URL that a page may ask for. One with a user is refused, as it is told to everybody. Plain http
+// is for pages that are plain themselves: a browser does not let another ask for it.
+func (p *parser) probeURL(v source.Value) string {
+	text := p.text(v, "probe")
+	if text == "" {
+		return ""
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' }):
+		p.errorf(v, "%q is no absolute URL such as https://fra.example.com/rum.gif", clip(text))
+	case u.User != nil:
+		p.errorf(v, "a probe is told to everybody, and has no user or password in it")
+	case u.Fragment != "":
+		p.errorf(v, "a probe has no fragment: write it without #%s", clip(u.Fragment))
+	default:
+		return text
+	}
+	return ""
 }
 
 // location reads [latitude, longitude] in degrees.

@@ -1,0 +1,264 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"geodns/pkg/rum"
+)
+
+// Limits of a feed.
+const (
+	// bulkBytesMax bounds a body, both as it is sent and unpacked: some hundred thousand samples, which take a processor a second. Who
+	// has more sends another.
+	bulkBytesMax = 8 << 20
+	// bulkLineMax bounds a line: a sample has some hundred bytes.
+	bulkLineMax = 4 << 10
+	// bulkBatch is how many samples are counted at a time: enough that locks are no matter, and memory neither.
+	bulkBatch = 512
+	// bulkTimeout bounds a request: 8 MiB at a megabit a second take longer than the listener allows.
+	bulkTimeout = 2 * time.Minute
+)
+
+// patternBulk takes larger bodies than the others, for longer.
+const patternBulk = "POST /v1/rum/bulk"
+
+// RUM is what the API asks of what users measured. All funcs are needed.
+type RUM struct {
+	// Add takes samples; each is counted, or refused with a reason.
+	Add func([]rum.Sample) rum.Counts
+	// Report gives the groups of networks that may be shown, those with the most samples first; it is the caller's.
+	Report func() RUMReport
+	// Status is how it stands.
+	Status func() RUMStatus
+}
+
+// complete says whether nothing is missing.
+func (c *RUM) complete() bool { return c.Add != nil && c.Report != nil && c.Status != nil }
+
+// registerRUM adds GET /v1/rum and POST /v1/rum/bulk.
+func registerRUM(api huma.API, c *RUM) {
+	type input struct {
+		Kind   string `query:"kind"   enum:"prefix,asn,country,continent" doc:"Groups of this kind alone"`
+		Region string `query:"region" maxLength:"255" doc:"Of each group this region alone, and groups that know it"`
+		N      int    `query:"n"      minimum:"1" maximum:"10000" default:"100" doc:"How many groups at most"`
+	}
+	type output struct{ Body RUMReport }
+	huma.Register(api, needs(huma.Operation{
+		OperationID: "rum", Method: http.MethodGet, Path: "/v1/rum", Summary: "What users measured, by groups of client networks",
+		Description: "A group of few sources is not shown: it would tell of people, not of a network.",
+	}, "rum", "read"), func(_ context.Context, in *input) (*output, error) {
+		report := c.Report()
+		report.Rungs = slices.DeleteFunc(nonNil(report.Rungs), func(r RUMRung) bool { return in.Kind != "" && r.Kind != in.Kind })
+		if in.Region != "" {
+			report.Rungs = ofRegion(report.Rungs, in.Region)
+		}
+		report.RungN = len(report.Rungs)
+		report.Rungs = report.Rungs[:min(len(report.Rungs), in.N)]
+		return &output{report}, nil
+	})
+	registerBulk(api, c)
+}
+
+// ofRegion leaves one region of each group, and the groups that know it.
+func ofRegion(rungs []RUMRung, region string) []RUMRung {
+	for i := range rungs {
+		rungs[i].Regions = slices.DeleteFunc(slices.Clone(rungs[i].Regions), func(r RUMRegion) bool { return r.Region != region })
+	}
+	return slices.DeleteFunc(rungs, func(r RUMRung) bool { return len(r.Regions) == 0 })
+}
+
+// bulkInput is the request of a feed; its body is read as it comes.
+type bulkInput struct {
+	ContentType     string `header:"Content-Type"     doc:"application/x-ndjson or text/csv"`
+	ContentEncoding string `header:"Content-Encoding" doc:"gzip, or none"`
+
+	body io.Reader
+}
+
+// Resolve takes the body before huma would.
+func (in *bulkInput) Resolve(ctx huma.Context) []error {
+	in.body = ctx.BodyReader()
+	return nil
+}
+
+// registerBulk adds POST /v1/rum/bulk.
+func registerBulk(api huma.API, c *RUM) {
+	type output struct{ Body RUMCounts }
+	text := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
+	huma.Register(api, needs(huma.Operation{
+		OperationID: "rum-bulk", Method: http.MethodPost, Path: "/v1/rum/bulk", Summary: "Take what users measured from a feed",
+		Description: `NDJSON, a line such as {"client": "203.0.113.7", "region": "fra", "ms": 41.5, "time": "2026-01-02T03:04:05Z"}, or ` +
+			`"error": "timeout" in place of ms, without a time now; or CSV with a header of the same names. At most 8 MiB, unpacked too. ` +
+			`What is well-formed is a 202 even if every sample is refused. Lines before one that is too long, or before the end of a body that ` +
+			`is, count.`,
+		DefaultStatus: http.StatusAccepted,
+		RequestBody:   &huma.RequestBody{Content: map[string]*huma.MediaType{"application/x-ndjson": text, "text/csv": text}},
+		Errors:        []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType},
+	}, "rum", "write"), func(_ context.Context, in *bulkInput) (*output, error) {
+		b := bulk{add: c.Add, counts: RUMCounts{Refused: map[rum.Refusal]int{}}}
+		if err := b.take(in); err != nil {
+			return nil, err
+		}
+		return &output{b.counts}, nil
+	})
+}
+
+// bulk is one feed on its way in.
+type bulk struct {
+	add     func([]rum.Sample) rum.Counts
+	counts  RUMCounts
+	samples []rum.Sample
+	lines   int
+}
+
+// take reads a feed to its end. Errors are problem documents.
+func (b *bulk) take(in *bulkInput) error {
+	kind, _, err := mime.ParseMediaType(in.ContentType)
+	if err != nil || kind != "application/x-ndjson" && kind != "text/csv" {
+		return huma.Error415UnsupportedMediaType("a feed is application/x-ndjson or text/csv")
+	}
+	body := in.body
+	switch in.ContentEncoding {
+	case "", "identity":
+	case "gzip":
+		unpacked, err := gzip.NewReader(body)
+		if err != nil {
+			return huma.Error400BadRequest("the feed is not packed by gzip, as it says")
+		}
+		body = unpacked
+	default:
+		return huma.Error415UnsupportedMediaType("a feed is sent as it is, or packed by gzip")
+	}
+	limited := &io.LimitedReader{R: body, N: bulkBytesMax + 1}
+	lines := bufio.NewScanner(limited)
+	lines.Buffer(make([]byte, 0, bulkLineMax), bulkLineMax)
+	if kind == "text/csv" {
+		err = b.csv(lines)
+	} else {
+		b.ndjson(lines)
+	}
+	b.flush()
+	if err == nil {
+		err = lines.Err()
+	}
+	return b.problem(err, limited.N == 0)
+}
+
+// problem is what is said of a feed that could not be read to its end.
+func (b *bulk) problem(err error, large bool) error {
+	so := fmt.Sprintf("; %d lines before it were taken, with %d samples that count", b.lines, b.counts.Accepted)
+	_, cut := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case large || cut:
+		return huma.Error413RequestEntityTooLarge(fmt.Sprintf("a feed has at most %d bytes, unpacked too", bulkBytesMax) + so)
+	case err == nil:
+		return nil
+	case errors.Is(err, bufio.ErrTooLong):
+		return huma.Error413RequestEntityTooLarge(fmt.Sprintf("a line has at most %d bytes", bulkLineMax) + so)
+	case errors.Is(err, errHeader):
+		return huma.Error400BadRequest(err.Error())
+	}
+	return huma.Error400BadRequest("the feed ends too soon, or is not packed as it says" + so)
+}
+
+// sample takes one more.
+func (b *bulk) sample(s rum.Sample) {
+	b.lines++
+	if b.samples = append(b.samples, s); len(b.samples) == bulkBatch {
+		b.flush()
+	}
+}
+
+// flush has those that wait counted.
+func (b *bulk) flush() {
+	if len(b.samples) > 0 {
+		b.counts.add(b.add(b.samples))
+		b.samples = b.samples[:0]
+	}
+}
+
+// ndjson reads lines of JSON. One that is none is a sample that is refused.
+func (b *bulk) ndjson(lines *bufio.Scanner) {
+	for lines.Scan() {
+		if line := bytes.TrimSpace(lines.Bytes()); len(line) > 0 {
+			b.sample(decodeLine(line))
+		}
+	}
+}
+
+// errHeader is of a CSV without the names that it needs.
+var errHeader = errors.New("a CSV begins with a line of names: client, region, ms, and maybe time and error")
+
+// csv reads lines of CSV below one of names. A field has no line end in it. Names that are not known are passed over.
+func (b *bulk) csv(lines *bufio.Scanner) error {
+	if !lines.Scan() {
+		return errors.Join(lines.Err(), errHeader)
+	}
+	var columns []field
+	names := csvFields(strings.TrimPrefix(lines.Text(), "\ufeff")) // Excel begins a file so
+	for _, name := range names {
+		columns = append(columns, fieldOf([]byte(strings.TrimSpace(name)), true))
+	}
+	has := func(f field) bool { return slices.Contains(columns, f) }
+	if !has(fieldClient) || !has(fieldRegion) || !has(fieldMS) && !has(fieldError) {
+		return errHeader
+	}
+	for lines.Scan() {
+		if line := strings.TrimSpace(lines.Text()); line != "" {
+			b.sample(csvSample(columns, csvFields(line)))
+		}
+	}
+	return nil
+}
+
+// csvFields splits a line; nil: it is none.
+func csvFields(line string) []string {
+	if !strings.Contains(line, `"`) {
+		return strings.Split(line, ",")
+	}
+	fields, err := csv.NewReader(strings.NewReader(line)).Read()
+	if err != nil {
+		return nil
+	}
+	return fields
+}
+
+// csvSample reads a line's fields. An empty one is as if it were not there.
+func csvSample(columns []field, values []string) rum.Sample {
+	if len(values) != len(columns) {
+		return malformed()
+	}
+	var one rum.Sample
+	measured, good := false, true
+	for i, f := range columns {
+		text := strings.TrimSpace(values[i])
+		switch {
+		case f == fieldUnknown || text == "":
+		case f == fieldMS:
+			ms, err := strconv.ParseFloat(text, 64)
+			good = good && err == nil && ms == ms // no NaN
+			one.Latency, measured = duration(ms), true
+		default:
+			good = f.set(&one, []byte(text)) && good
+		}
+	}
+	if !good || !measured && !one.Failed {
+		return malformed()
+	}
+	return one
+}

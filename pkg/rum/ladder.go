@@ -1,0 +1,234 @@
+package rum
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+// The rungs above the prefix are not counted when samples come: they are made of the client networks at each interval. So new geo
+// data moves networks to their rungs at once, two nodes' networks add up to the rungs of both, and what a network counts for in a
+// rung is known.
+//
+// In a rung above the prefix every client network has one vote for a region, split over what it measured, however much that is (and
+// less than one once it has decayed below a sample). So a tenth of the networks has a tenth of the weight, whatever it sends, and
+// what is trimmed at either end is that tenth.
+
+const (
+	// groupsMin is of how many ASNs a country or continent must be made before one of them is cut to half: with fewer the cut would
+	// hand the rung to the smaller ones.
+	groupsMin = 4
+
+	// partMax is what one client network, or one ASN, may be of a rung.
+	partMax = 0.5
+)
+
+// seen is a client network as it was at one interval. Immutable; it shares nothing with the network that goes on.
+type seen struct {
+	key     networkKey
+	place   place
+	sources int
+	regions []sketch
+}
+
+// seen copies what a rung needs.
+func (n *network) seen(key networkKey) seen {
+	s := seen{key: key, place: n.place, sources: n.distinct(), regions: slices.Clone(n.regions)}
+	for i := range s.regions {
+		s.regions[i].bins = slices.Clone(s.regions[i].bins)
+	}
+	return s
+}
+
+// vote is what one client network says of a region in a rung above the prefix.
+type vote struct {
+	sketch  *sketch
+	group   group
+	weight  float64 // of its vote
+	samples float64
+	errors  float64 // part of them
+}
+
+// newView makes the View of all networks. prev may be nil.
+func newView(all []seen, prev *View, served map[string]Location, minSources int, now time.Time) *View {
+	v := &View{version: 1, at: now, networks: len(all), rungs: map[Rung]*rungView{}}
+	members := map[Rung][]int32{}
+	for i := range all {
+		for kind := RungASN; kind <= RungContinent; kind++ {
+			if rung, ok := all[i].place.rung(kind); ok {
+				members[rung] = append(members[rung], int32(i))
+			}
+		}
+		if all[i].sources >= minSources {
+			v.rungs[Rung{Kind: RungPrefix, Prefix: all[i].key.prefix()}] = prefixView(&all[i], served)
+		}
+	}
+	for rung, indexes := range members {
+		if r := upperView(rung.Kind, all, indexes, served); r.sources >= minSources && len(r.regions) > 0 {
+			v.rungs[rung] = r
+		}
+	}
+	if prev != nil {
+		v.version = prev.version + 1
+		v.hold(prev)
+	}
+	return v
+}
+
+// prefixView makes what a client network says by itself.
+func prefixView(n *seen, served map[string]Location) *rungView {
+	r := &rungView{sources: n.sources, prefixes: 1}
+	for i := range n.regions {
+		s := &n.regions[i]
+		if _, ok := served[s.region]; !ok {
+			continue
+		}
+		measured, failed := s.weights()
+		g := regionView{region: s.region, samples: measured + failed, errors: failed / (measured + failed), measured: measured > 0, last: int64(s.last)}
+		if g.measured {
+			var h histogram
+			h.add(s, measured)
+			g.dist = h.trimmed()
+		}
+		r.regions = append(r.regions, g)
+	}
+	slices.SortFunc(r.regions, func(a, b regionView) int { return cmp.Compare(a.region, b.region) })
+	return r
+}
+
+// upperView makes what client networks say together.
+func upperView(kind RungKind, all []seen, indexes []int32, served map[string]Location) *rungView {
+	r := &rungView{prefixes: len(indexes)}
+	votes := map[string][]vote{}
+	for _, i := range indexes {
+		n := &all[i]
+		// A source is in one network, and so the sources of two are different ones.
+		r.sources += n.sources
+		for j := range n.regions {
+			s := &n.regions[j]
+			if _, ok := served[s.region]; !ok {
+				continue
+			}
+			measured, failed := s.weights()
+			total := measured + failed
+			votes[s.region] = append(votes[s.region], vote{
+				sketch: s, group: n.place.group(n.key), weight: min(total, 1), samples: total, errors: failed / total,
+			})
+		}
+	}
+	for _, region := range slices.Sorted(maps.Keys(votes)) {
+		if len(votes[region]) >= prefixesMin {
+			r.regions = append(r.regions, regionOf(kind, region, votes[region]))
+		}
+	}
+	return r
+}
+
+// regionOf makes what votes say of a region.
+func regionOf(kind RungKind, region string, votes []vote) regionView {
+	if kind != RungASN {
+		capGroup(votes)
+	}
+	capVote(votes)
+	g := regionView{region: region, errors: trimmedErrors(votes), samples: cappedSamples(votes)}
+	var h histogram
+	for i := range votes {
+		v := &votes[i]
+		g.last = max(g.last, int64(v.sketch.last))
+		if len(v.sketch.bins) > 0 {
+			g.measured = true
+			h.add(v.sketch, v.weight*(1-v.errors))
+		}
+	}
+	if g.measured {
+		g.dist = h.trimmed()
+	}
+	return g
+}
+
+// capVote cuts the heaviest vote to partMax of all.
+func capVote(votes []vote) {
+	heaviest, sum := 0, 0.0
+	for i := range votes {
+		sum += votes[i].weight
+		if votes[i].weight > votes[heaviest].weight {
+			heaviest = i
+		}
+	}
+	votes[heaviest].weight = capped(votes[heaviest].weight, sum)
+}
+
+// capped cuts a part of a sum so that it is partMax of what the sum is then.
+func capped(part, sum float64) float64 {
+	return min(part, (sum-part)*partMax/(1-partMax))
+}
+
+// capGroup cuts the heaviest ASN to partMax of all.
+func capGroup(votes []vote) {
+	groups, sum := map[group]float64{}, 0.0
+	for i := range votes {
+		groups[votes[i].group] += votes[i].weight
+		sum += votes[i].weight
+	}
+	if len(groups) < groupsMin {
+		return
+	}
+	for g, weight := range groups { // one at most is above half
+		cut := capped(weight, sum) / weight
+		if cut >= 1 {
+			continue
+		}
+		for i := range votes {
+			if votes[i].group == g {
+				votes[i].weight *= cut
+			}
+		}
+		return
+	}
+}
+
+// cappedSamples counts the samples behind votes, no network for more than partMax of them.
+func cappedSamples(votes []vote) float64 {
+	most, sum := 0.0, 0.0
+	for i := range votes {
+		most, sum = max(most, votes[i].samples), sum+votes[i].samples
+	}
+	return sum - most + capped(most, sum)
+}
+
+// trimmedErrors is the mean of the votes' error rates without trim of the weight at either end: a tenth of liars is not heard.
+func trimmedErrors(votes []vote) float64 {
+	slices.SortFunc(votes, func(a, b vote) int { return cmp.Compare(a.errors, b.errors) })
+	sum := 0.0
+	for i := range votes {
+		sum += votes[i].weight
+	}
+	from, to := sum*trim, sum*(1-trim)
+	below, errors := 0.0, 0.0
+	for i := range votes {
+		v := &votes[i]
+		inside := min(below+v.weight, to) - max(below, from)
+		errors += max(inside, 0) * v.errors
+		below += v.weight
+	}
+	return errors / (to - from)
+}
+
+const (
+	// What a network, a sketch and a bin take in memory, with their part of maps and of what the allocator rounds up.
+	networkBytes = 288
+	sketchBytes  = 64
+	binBytes     = 4
+)
+
+// bytesOf is about what networks take in memory.
+func bytesOf(all []seen) (bytes int64) {
+	for i := range all {
+		bytes += networkBytes
+		for j := range all[i].regions {
+			bytes += sketchBytes + binBytes*int64(cap(all[i].regions[j].bins))
+		}
+	}
+	return bytes
+}
