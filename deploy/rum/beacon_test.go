@@ -1,5 +1,5 @@
-// Package rum_test runs the beacon in a real browser, on a page with a strict policy, against probe end points that have a delay,
-// that are dead, or that never answer.
+// Package rum_test runs the beacon in a real browser, on a page with a strict policy, against the server's listener and probe end
+// points that have a delay, that are dead, or that never answer.
 package rum_test
 
 import (
@@ -9,8 +9,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"regexp"
 	"slices"
@@ -23,9 +25,10 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
-	"github.com/google/go-cmp/cmp"
 
 	"geodns/internal/dnstest"
+	"geodns/pkg/api"
+	"geodns/pkg/rum"
 )
 
 const (
@@ -121,33 +124,50 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// region is a probe by the name of its region, and where it is.
-type region struct {
-	name string
-	url  string
-}
-
-// collector is where the plan comes from, and where beacons go.
+// collector is the server's own listener, with an ear at it.
 type collector struct {
-	plan    string
+	http.Handler
+
 	down    bool
-	beacons chan string // their bodies, behind method, path and content type
+	beacons chan string // requests to it but those for the plan: method, path, content type, body
+	taken   chan []rum.Sample
 }
 
-// ServeHTTP gives the plan and takes beacons.
-func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Access-Control-Allow-Origin", "*")
-	switch {
-	case c.down:
-		w.WriteHeader(http.StatusServiceUnavailable)
-	case r.Method == http.MethodGet && r.URL.Path == "/v1/rum/plan":
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, c.plan) // the page is then without a plan
-	default:
-		body, err := io.ReadAll(r.Body)
-		c.beacons <- fmt.Sprintf("%s %s %s %s %v", r.Method, r.URL.Path, r.Header.Get("Content-Type"), body, err)
-		w.WriteHeader(http.StatusAccepted)
+// newCollector makes one whose plans have these regions, for pages of an origin.
+func newCollector(t *testing.T, regions []api.Probed, origin string) *collector {
+	t.Helper()
+	c := &collector{beacons: make(chan string, 10), taken: make(chan []rum.Sample, 10)}
+	handler, err := api.NewBeacons(api.BeaconConfig{
+		Origins: []string{origin},
+		Add: func(samples []rum.Sample) rum.Counts {
+			c.taken <- slices.Clone(samples)
+			return rum.Counts{Accepted: len(samples)}
+		},
+		Probes: func(netip.Addr) []api.Probed { return regions },
+		Log:    slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	c.Handler = handler
+	return c
+}
+
+// ServeHTTP notes what comes.
+func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if c.down {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	if r.Method != http.MethodGet {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			body = []byte(err.Error())
+		}
+		c.beacons <- fmt.Sprintf("%s %s %s %s", r.Method, r.URL.Path, r.Header.Get("Content-Type"), body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	c.Handler.ServeHTTP(w, r)
 }
 
 // watcher is run before anything else of a page: it notes what the page's scripts do, and what goes wrong in them.
@@ -158,6 +178,8 @@ addEventListener('unhandledrejection', e => seen.problems.push('rejection: ' + e
 for (const name of ['debug', 'log', 'info', 'warn', 'error'])
 	console[name] = (...args) => seen.problems.push('console: ' + args.join(' '));
 const realFetch = window.fetch, realSend = Navigator.prototype.sendBeacon, realEnd = PerformanceObserver.prototype.disconnect;
+const realRandom = Math.random;
+Math.random = () => { Math.random = realRandom; return chance; }; // the first decides whether a page is of the sample
 window.fetch = (url, options) => {
 	seen.asked.push(url);
 	const answer = realFetch(url, options), settle = () => seen.settled++;
@@ -195,7 +217,7 @@ const (
 type scene struct {
 	name       string
 	near, far  *probe // nil: dead
-	sample     float64
+	unlucky    bool   // the page is not of the sample
 	down       bool   // the collector is
 	attribute  string // of the script, with %s for the collector; empty: the usual one
 	noConnect  bool   // the page's policy permits the collector, and no probe
@@ -214,33 +236,33 @@ func scenes() []scene {
 		return fmt.Sprintf("Object.defineProperty(Navigator.prototype, %q, {get: () => %s});", name, value)
 	}
 	return []scene{
-		{name: "two regions", near: near(), far: far(), sample: 1, difference: true},
+		{name: "two regions", near: near(), far: far(), difference: true},
 		{
 			name: "timing is not allowed to be seen", near: &probe{first: warmUp, hidden: true}, far: &probe{delay: delay, hidden: true},
-			sample: 1, difference: true,
+			difference: true,
 		},
-		{name: "a dead region", near: near(), sample: 1, errors: "far error"},
-		{name: "all are dead", sample: 1, errors: "near error, far error"},
-		{name: "a region that never answers", near: near(), far: &probe{mute: true}, sample: 1, errors: "far timeout"},
+		{name: "a dead region", near: near(), errors: "far error"},
+		{name: "all are dead", errors: "near error, far error"},
+		{name: "a region that never answers", near: near(), far: &probe{mute: true}, errors: "far timeout"},
 		{
-			name: "no requestIdleCallback", near: near(), far: far(), sample: 1, difference: true,
+			name: "no requestIdleCallback", near: near(), far: far(), difference: true,
 			prepare: "delete window.requestIdleCallback;",
 		},
-		{name: "not sampled", near: near(), far: far(), sample: 0, until: afterPlan},
-		{name: "the collector is down", near: near(), far: far(), sample: 1, down: true, until: afterPlan},
-		{name: "no collector there", near: near(), far: far(), sample: 1, attribute: `data-rum="http://127.0.0.1:1"`, until: afterPlan},
-		{name: "the page forbids probes", near: near(), far: far(), sample: 1, noConnect: true, until: afterMeasure},
+		{name: "not of the sample", near: near(), far: far(), unlucky: true, until: afterPlan},
+		{name: "the collector is down", near: near(), far: far(), down: true, until: afterPlan},
+		{name: "no collector there", near: near(), far: far(), attribute: `data-rum="http://127.0.0.1:1"`, until: afterPlan},
+		{name: "the page forbids probes", near: near(), far: far(), noConnect: true, until: afterMeasure},
 		{
-			name: "the page is left", near: near(), far: far(), sample: 1, until: afterMeasure,
+			name: "the page is left", near: near(), far: far(), until: afterMeasure,
 			prepare: "addEventListener('load', () => dispatchEvent(new Event('pagehide')));",
 		},
-		{name: "the browser is offline", sample: 1, prepare: getter("onLine", "false"), until: afterMeasure},
-		{name: "Do Not Track", near: near(), far: far(), sample: 1, prepare: getter("doNotTrack", "'1'"), until: afterIdle},
-		{name: "Global Privacy Control", near: near(), far: far(), sample: 1, prepare: getter("globalPrivacyControl", "true"), until: afterIdle},
-		{name: "Save-Data", near: near(), far: far(), sample: 1, saveData: true, until: afterIdle},
-		{name: "no attribute", near: near(), far: far(), sample: 1, attribute: "async", until: afterIdle},
-		{name: "no sendBeacon", near: near(), far: far(), sample: 1, prepare: "delete Navigator.prototype.sendBeacon;", until: afterIdle},
-		{name: "no fetch", near: near(), far: far(), sample: 1, prepare: "window.fetch = undefined;", until: afterIdle},
+		{name: "the browser is offline", prepare: getter("onLine", "false"), until: afterMeasure},
+		{name: "Do Not Track", near: near(), far: far(), prepare: getter("doNotTrack", "'1'"), until: afterIdle},
+		{name: "Global Privacy Control", near: near(), far: far(), prepare: getter("globalPrivacyControl", "true"), until: afterIdle},
+		{name: "Save-Data", near: near(), far: far(), saveData: true, until: afterIdle},
+		{name: "no attribute", near: near(), far: far(), attribute: "async", until: afterIdle},
+		{name: "no sendBeacon", near: near(), far: far(), prepare: "delete Navigator.prototype.sendBeacon;", until: afterIdle},
+		{name: "no fetch", near: near(), far: far(), prepare: "window.fetch = undefined;", until: afterIdle},
 	}
 }
 
@@ -259,7 +281,8 @@ func startBrowser(t *testing.T) context.Context {
 		chromedp.ExecPath(dnstest.NeedPeer(t, "chromium")),
 		chromedp.NoSandbox, // CI is root in a container
 		chromedp.Flag("no-proxy-server", true))
-	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...) //nolint:usetesting // it ends by Cancel, below
+	// Not the test's context, which ends before the browser is asked to.
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(stop)
 	browser, closeBrowser := chromedp.NewContext(allocator)
 	t.Cleanup(func() {
@@ -276,16 +299,24 @@ func startBrowser(t *testing.T) context.Context {
 
 // run opens the page in a tab of its own and holds what it did against what is wanted.
 func (s *scene) run(t *testing.T, browser context.Context) {
-	regions := []region{{"near", serveProbe(t, s.near)}, {"far", serveProbe(t, s.far)}}
-	c := &collector{plan: plan(t, regions, s.sample), down: s.down, beacons: make(chan string, 10)}
-	rum := httptest.NewServer(c)
-	t.Cleanup(rum.Close)
+	server := httptest.NewUnstartedServer(nil) // the page is told its address, and it is told the page's
+	t.Cleanup(server.Close)
+	regions := []api.Probed{{Region: "near", URL: serveProbe(t, s.near)}, {Region: "far", URL: serveProbe(t, s.far)}}
+	site := s.servePage(t, "http://"+server.Listener.Addr().String(), regions)
+	c := newCollector(t, regions, site)
+	c.down = s.down
+	server.Config.Handler = c
+	server.Start()
+	chance := 0.0
+	if s.unlucky {
+		chance = 0.999
+	}
 	tab, closeTab := chromedp.NewContext(browser)
 	defer closeTab()
 	ctx, cancel := context.WithTimeout(tab, caseLimit)
 	defer cancel()
 	prepare := func(ctx context.Context, tab *chromedp.Target) (chromedp.Void, error) {
-		first := page.AddScriptToEvaluateOnNewDocumentParams{Source: watcher + s.prepare}
+		first := page.AddScriptToEvaluateOnNewDocumentParams{Source: fmt.Sprintf("const chance = %v;", chance) + watcher + s.prepare}
 		if _, err := cdp.Call(ctx, tab, page.AddScriptToEvaluateOnNewDocument, first); err != nil {
 			return chromedp.Void{}, err
 		}
@@ -293,7 +324,7 @@ func (s *scene) run(t *testing.T, browser context.Context) {
 		_, err := cdp.Call(ctx, tab, emulation.SetDataSaverOverride, saving)
 		return chromedp.Void{}, err
 	}
-	err := chromedp.Do(ctx, prepare, chromedp.Navigate(s.servePage(t, rum.URL, regions)))
+	err := chromedp.Do(ctx, prepare, chromedp.Navigate(site+"/"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,10 +340,10 @@ func (s *scene) run(t *testing.T, browser context.Context) {
 		return
 	}
 	select {
-	case beacon := <-c.beacons:
-		s.check(t, beacon)
+	case samples := <-c.taken:
+		s.check(t, <-c.beacons, samples)
 	case <-ctx.Done():
-		t.Fatal("no beacon came")
+		t.Fatal("the server took no beacon")
 	}
 	if got.Sent != 1 {
 		t.Errorf("sent %d beacons, want one", got.Sent)
@@ -332,33 +363,19 @@ func serveProbe(t *testing.T, p *probe) string {
 	return server.URL + "/probe?of=us"
 }
 
-// plan is what the collector says is to be measured.
-func plan(t *testing.T, regions []region, sample float64) string {
+// servePage gives the origin of a page with the script, whose policy permits nothing but that, the collector and the probes.
+func (s *scene) servePage(t *testing.T, collector string, regions []api.Probed) string {
 	t.Helper()
-	probes := make([]map[string]string, len(regions))
-	for i, r := range regions {
-		probes[i] = map[string]string{"region": r.name, "url": r.url}
-	}
-	text, err := json.Marshal(map[string]any{"v": 1, "probes": probes, "sample": sample})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// servePage gives the URL of a page with the script, whose policy permits nothing but that, the collector and the probes.
-func (s *scene) servePage(t *testing.T, rum string, regions []region) string {
-	t.Helper()
-	connect := rum + " http://127.0.0.1:1"
+	connect := collector + " http://127.0.0.1:1"
 	for _, r := range regions {
 		if !s.noConnect {
-			origin, _, _ := strings.Cut(r.url, "/probe")
+			origin, _, _ := strings.Cut(r.URL, "/probe")
 			connect += " " + origin
 		}
 	}
 	attribute := s.attribute
 	if attribute == "" {
-		attribute = fmt.Sprintf("async data-rum=%q", rum+"/")
+		attribute = fmt.Sprintf("async data-rum=%q", collector+"/")
 	}
 	text := script(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -375,7 +392,7 @@ func (s *scene) servePage(t *testing.T, rum string, regions []region) string {
 		}
 	}))
 	t.Cleanup(server.Close)
-	return server.URL + "/"
+	return server.URL
 }
 
 // wait gives what the page did once all is done that it will do.
@@ -418,11 +435,11 @@ func (s *scene) wait(ctx context.Context, t *testing.T) seen {
 	}
 }
 
-// check holds a beacon against what is wanted.
-func (s *scene) check(t *testing.T, beacon string) {
+// check holds a beacon, and what the server read in it, against what is wanted.
+func (s *scene) check(t *testing.T, beacon string, taken []rum.Sample) {
 	t.Helper()
 	body, ok := strings.CutPrefix(beacon, "POST /v1/rum text/plain;charset=UTF-8 ")
-	if body, ok = strings.CutSuffix(body, " <nil>"); !ok {
+	if !ok {
 		t.Fatalf("beacon %s", beacon)
 	}
 	var got struct {
@@ -431,28 +448,31 @@ func (s *scene) check(t *testing.T, beacon string) {
 	}
 	decoder := json.NewDecoder(strings.NewReader(body))
 	decoder.DisallowUnknownFields() // an identifier would be one
-	if err := decoder.Decode(&got); err != nil || got.V != 1 {
-		t.Fatalf("beacon %s: version %d, %v", body, got.V, err)
+	if err := decoder.Decode(&got); err != nil || got.V != 1 || len(got.Samples) != 2 || len(taken) != 2 {
+		t.Fatalf("beacon %s: version %d, %d samples, %d taken, %v", body, got.V, len(got.Samples), len(taken), err)
 	}
-	var names, failed []string
-	for _, m := range got.Samples {
-		names = append(names, m.Region)
+	var failed []string
+	for i, name := range []string{"near", "far"} {
+		m := got.Samples[i]
 		if m.Error != "" {
 			failed = append(failed, m.Region+" "+m.Error)
 		}
-		if (m.Error == "") != (m.MS > 0) {
-			t.Errorf("beacon %s: a time or an error, one of them", body)
+		if m.Region != name || (m.Error == "") != (m.MS > 0) {
+			t.Errorf("beacon %s: sample %d is not of %s, with a time or an error", body, i, name)
+		}
+		want := rum.Sample{
+			Client: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Region: name,
+			Latency: time.Duration(m.MS * float64(time.Millisecond)), Failed: m.Error != "",
+		}
+		taken[i].Latency, want.Latency = taken[i].Latency.Round(time.Microsecond), want.Latency.Round(time.Microsecond)
+		if taken[i] != want {
+			t.Errorf("beacon %s: sample %d was taken as %+v, want %+v", body, i, taken[i], want)
 		}
 	}
-	if diff := cmp.Diff([]string{"near", "far"}, names); diff != "" {
-		t.Errorf("beacon %s: regions (-want +got):\n%s", body, diff)
+	if all := strings.Join(failed, ", "); all != s.errors {
+		t.Errorf("beacon %s: errors %q, want %q", body, all, s.errors)
 	}
-	if got := strings.Join(failed, ", "); got != s.errors {
-		t.Errorf("beacon %s: errors %q, want %q", body, got, s.errors)
-	}
-	if s.difference && len(got.Samples) == 2 {
-		if more := got.Samples[1].MS - got.Samples[0].MS; more < differenceMin || more > differenceMax {
-			t.Errorf("beacon %s: far takes %.1f ms longer than near, want %.0f to %.0f", body, more, differenceMin, differenceMax)
-		}
+	if more := got.Samples[1].MS - got.Samples[0].MS; s.difference && (more < differenceMin || more > differenceMax) {
+		t.Errorf("beacon %s: far takes %.1f ms longer than near, want %.0f to %.0f", body, more, differenceMin, differenceMax)
 	}
 }
