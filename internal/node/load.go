@@ -13,6 +13,7 @@ import (
 	"geodns/pkg/geo"
 	"geodns/pkg/health"
 	"geodns/pkg/policy"
+	"geodns/pkg/rum"
 	"geodns/pkg/steering"
 	"geodns/pkg/zone"
 )
@@ -87,6 +88,7 @@ type loaded struct {
 	compiled *policy.Compiled
 
 	measurable *measurable
+	orders     *rum.Orders // by which the table ranks; nil: nothing is measured
 }
 
 // id names the content: the same files and databases give the same on every node.
@@ -120,13 +122,23 @@ func load(cfg *Config, prev *loaded) (*loaded, source.Findings) {
 	if fs.HasErrors() || zones == nil || doc == nil || data.OverridesRefused {
 		return nil, sorted(append(fs, geoFindings...))
 	}
-	compiled, compileFindings := policy.Compile(doc, policy.Input{Networks: data.Networks, GeoLost: data.Lost, Zones: zones, MaxScopes: cfg.MaxScopes})
+	l := &loaded{zones: zones, geo: data, measurable: measurableOf(doc)}
+	if prev != nil {
+		l.orders = prev.orders
+	}
+	compiled, compileFindings := cfg.compile(l, doc)
 	fs = append(fs, compileFindings...)
 	fs = append(fs, geoFindings...)
 	if compiled == nil {
 		return nil, sorted(fs)
 	}
-	return &loaded{zones: zones, geo: data, compiled: compiled, measurable: measurableOf(doc)}, sorted(fs)
+	l.compiled = compiled
+	return l, sorted(fs)
+}
+
+// compile makes the table of a load: of its zones, geo data and orders.
+func (c *Config) compile(l *loaded, doc *policy.Document) (*policy.Compiled, source.Findings) {
+	return policy.Compile(doc, policy.Input{Networks: l.geo.Networks, GeoLost: l.geo.Lost, Zones: l.zones, MaxScopes: c.MaxScopes, Orders: l.orders})
 }
 
 func sorted(fs source.Findings) source.Findings {

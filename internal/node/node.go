@@ -72,6 +72,7 @@ type Node struct {
 	requests chan loadRequest  // of Reload
 	touched  chan struct{}     // size 1: some file changed
 	stopped  chan struct{}     // closed when the writer of the World ends: nobody loads any more
+	ordered  chan ordered      // other orders
 	expiry   chan struct{}     // size 1: another lease may be the next to end
 
 	// To the recorder.
@@ -81,6 +82,10 @@ type Node struct {
 	// The loader's, New's before it.
 	read   fingerprint     // of the files of the last load
 	logged source.Findings // of the last load
+
+	decider *rum.Decider
+	orders  *rum.Orders // of the last View
+	viewed  uint64      // its version
 
 	mu sync.Mutex // guards the following
 
@@ -100,7 +105,7 @@ func New(cfg Config) (*Node, error) {
 		cfg: cfg, log: cfg.logger(), started: time.Now(), verdicts: make(chan struct{}, 1), built: make(chan built),
 		requests: make(chan loadRequest), touched: make(chan struct{}, 1), stopped: make(chan struct{}), asking: make(chan struct{}, chaosAtOnce),
 		events: api.NewEvents(), boot: newBoot(), regions: newRegionTable(),
-		leases: make(chan chan<- error), expiry: make(chan struct{}, 1), records: make(chan operator.Entry, recordsMax),
+		leases: make(chan chan<- error), ordered: make(chan ordered), expiry: make(chan struct{}, 1), records: make(chan operator.Entry, recordsMax),
 	}
 	first := built{began: time.Now()}
 	first.reading = loadStable(&cfg, nil)
@@ -120,6 +125,7 @@ func New(cfg Config) (*Node, error) {
 	n.served.Store(&served{now: first.loaded})
 	n.firstSecrets(first.secrets)
 	n.openOperator()
+	n.openOrders()
 	if err := n.open(first); err != nil {
 		return nil, errors.Join(err, n.closeOperator())
 	}

@@ -56,6 +56,8 @@ func (n *Node) publish(ctx context.Context) error {
 			}
 		case done := <-n.leases:
 			done <- n.publishStates(api.CauseLeases)
+		case o := <-n.ordered:
+			o.done <- n.publishOrders(o.loaded)
 		case b := <-n.built:
 			b.done <- n.publishLoad(b)
 		}
@@ -210,11 +212,16 @@ func (n *Node) logFindings(fs source.Findings) {
 // for the next one, and all that wait share it.
 func (n *Node) loadLoop(ctx context.Context) error {
 	debug.FreeOSMemory() // a load leaves several times of garbage what it keeps, and the next may be months away
+	views := n.viewTicker()
+	defer views.Stop()
 	for {
 		var callers []loadRequest
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-views.C:
+			n.decide(ctx)
+			continue
 		case <-n.touched:
 		case r := <-n.requests:
 			callers = append(callers, r)

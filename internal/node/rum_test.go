@@ -161,9 +161,9 @@ func TestRUMListen(t *testing.T) {
 // TestRUMTLS: browsers come by TLS 1.3 and HTTP/2.
 func TestRUMTLS(t *testing.T) {
 	dir := t.TempDir()
-	ca, caKey, caText := certificateOf(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
-	_, _, server := certificateOf(t, &x509.Certificate{DNSNames: []string{"localhost"}}, ca, caKey)
-	write(t, dir, map[string]string{"rum.pem": server["pem"], "rum.key": server["key"]})
+	ca := issue(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil)
+	server := issue(t, &x509.Certificate{DNSNames: []string{"localhost"}}, ca)
+	write(t, dir, map[string]string{"rum.pem": string(server.Text), "rum.key": string(server.KeyText)})
 	cfg := config(t, map[string]string{"example.com.zone": "@ 60 IN SOA a a 1 60 60 60 60\n@ 60 IN NS a.example.net.\n"})
 	cfg.RUM = node.RUM{
 		Listen: netip.MustParseAddrPort("127.0.0.1:0"), Origins: []string{"https://www.example.com"},
@@ -172,7 +172,7 @@ func TestRUMTLS(t *testing.T) {
 	n, stop := run(t, cfg)
 	defer stop()
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(caText["pem"]))
+	roots.AppendCertsFromPEM(ca.Text)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}, ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+n.RUMAddr().String()+"/v1/rum/plan", nil)

@@ -90,7 +90,7 @@ type SwapEvent struct {
 	At         time.Time `json:"at"`
 	Generation uint64    `json:"generation" doc:"Counts the swaps of this process"`
 	World      string    `json:"world"`
-	Cause      string    `json:"cause"      enum:"load,verdicts,leases" doc:"load: files were loaded, the same ones too; else states of targets alone"`
+	Cause      string    `json:"cause"      enum:"load,verdicts,leases,orders" doc:"load: files were loaded, the same ones too; orders: what users measured ranks otherwise; else states of targets alone"`
 }
 
 // The causes of a SwapEvent.
@@ -98,6 +98,7 @@ const (
 	CauseLoad     = "load"
 	CauseVerdicts = "verdicts"
 	CauseLeases   = "leases"
+	CauseOrders   = "orders"
 )
 
 // Kinds of events beside EventVerdict. The data of EventLoad is a Load, with few of its findings.

@@ -1,0 +1,123 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+	"weak"
+
+	"geodns/internal/durable"
+	"geodns/pkg/api"
+	"geodns/pkg/policy"
+	"geodns/pkg/rum"
+)
+
+// viewPolls is how often in an interval the loader looks whether there is a new View: a changed order is on its way a fifth of an
+// interval after it was measured at the latest.
+const viewPolls = 5
+
+// openOrders reads what was decided before the start. What cannot be read is decided anew.
+func (n *Node) openOrders() {
+	n.decider = rum.NewDecider()
+	path := n.cfg.stateFile("orders")
+	if path == "" {
+		return
+	}
+	data, err := durable.Read(path)
+	if err == nil {
+		var d *rum.Decider
+		if d, err = rum.DecodeDecider(data); err == nil {
+			n.decider = d
+			return
+		}
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		n.log.Warn("the orders of before cannot be read, and are made anew", "error", err.Error())
+	}
+}
+
+// viewTicker says when to look for a new View.
+func (n *Node) viewTicker() *time.Ticker {
+	return time.NewTicker(cmp.Or(n.cfg.RUM.Interval, rum.IntervalDefault) / viewPolls)
+}
+
+// decide makes orders of what users measured, if there is a new View, and has a Table by them served, if an order is another. It is
+// the loader's: files are not loaded meanwhile.
+func (n *Node) decide(ctx context.Context) {
+	view, l := n.rum.View(), n.currentLoad()
+	options := policy.LatencyOptions(l.compiled.Document)
+	if view.Version() == n.viewed || len(options) == 0 && n.orders.Len() == 0 {
+		return
+	}
+	n.viewed = view.Version()
+	orders := n.decider.Step(time.Now(), options, view.Scored)
+	changed := orders.Version() != n.orders.Version()
+	if n.orders = orders; !changed {
+		return
+	}
+	n.saveOrders()
+	began := time.Now()
+	next := &loaded{zones: l.zones, geo: l.geo, measurable: l.measurable, orders: orders}
+	compiled, findings := n.cfg.compile(next, l.compiled.Document)
+	if compiled == nil { // such as ecs.max_scopes
+		n.log.Error("what users measured cannot be served; what was served before is served on", "error", findings.Err().Error())
+		return
+	}
+	next.compiled = compiled
+	done := make(chan error, 1)
+	select {
+	case n.ordered <- ordered{next, done}:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case err := <-done:
+		if err != nil {
+			n.log.Error("what users measured cannot be served; what was served before is served on", "error", err.Error())
+			return
+		}
+	case <-ctx.Done():
+		return
+	}
+	n.log.Info("orders changed", "version", orders.Version(), "orders", orders.Len(), "world", next.id(), "seconds", time.Since(began).Seconds())
+}
+
+// saveOrders keeps what was decided over a restart.
+func (n *Node) saveOrders() {
+	path := n.cfg.stateFile("orders")
+	if path == "" {
+		return
+	}
+	data, err := n.decider.Encode()
+	if err == nil {
+		err = durable.Write(path, data)
+	}
+	if err != nil {
+		n.log.Error("the orders were not saved", "error", err.Error())
+	}
+}
+
+// ordered is a load with other orders, on its way to the writer of the World.
+type ordered struct {
+	loaded *loaded
+	done   chan<- error // has room
+}
+
+// publishOrders swaps in a World with other orders.
+func (n *Node) publishOrders(l *loaded) error {
+	before, mark := n.currentLoad(), n.health.Mark()
+	w, err := n.world(l)
+	if err != nil {
+		return err
+	}
+	n.served.Store(&served{now: l, before: weak.Make(before)})
+	n.server.Publish(w)
+	n.health.Served(mark)
+	n.swapped(w, api.CauseOrders)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.current, n.since = l, time.Now()
+	return nil
+}

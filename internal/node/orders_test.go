@@ -1,0 +1,86 @@
+package node_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"geodns/internal/node"
+)
+
+// measured is a policy by what users measured, and by the order of the file where nobody did.
+const measured = `
+regions:
+  - {name: ams, location: [52.4, 4.9]}
+  - {name: fra, location: [50.1, 8.7]}
+pools:
+  - name: web
+    targets:
+      - {name: ams1, region: ams, values: [127.0.0.21]}
+      - {name: fra1, region: fra, values: [127.0.0.22]}
+policies:
+  - name: www
+    rules: [{name: all, pool: web, rank: [{latency: {band: 10ms, dwell: 1s, min_samples: 20, max_age: 1m}}, listed]}]
+    all_down: serve-all
+`
+
+// feed sends what some clients of a /24 measured: the same of each. What their budgets do not allow now they send again later.
+func feed(t *testing.T, n *node.Node, network, region string, ms int) {
+	t.Helper()
+	var lines strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&lines, `{"client":"%s.%d","region":%q,"ms":%d}`+"\n", network, i+1, region, ms+i%3)
+	}
+	status, got := sendTo(t, http.MethodPost, "http://"+n.APIAddr().String()+"/v1/rum/bulk", "application/x-ndjson", lines.String())
+	if status != http.StatusAccepted {
+		t.Fatalf("status %d: %s", status, got)
+	}
+}
+
+// TestOrders: what the users of a network measured comes first for them, with the scope of their network, over a restart too; for
+// others nothing changes; and when it is no longer so, it is undone.
+func TestOrders(t *testing.T) {
+	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": measured})
+	cfg.RUM = node.RUM{Interval: time.Second, Window: 10 * time.Second, MinSources: 5}
+	n, stop := run(t, cfg)
+	const near, other = "193.0.6.0/24", "193.0.200.0/24"
+	answer := func(client string) (string, uint8) {
+		m := ask(t, n, "www.example.com.", dns.TypeA, client)
+		var scope uint8
+		for _, o := range m.IsEdns0().Option {
+			if e, ok := o.(*dns.EDNS0_SUBNET); ok {
+				scope = e.SourceScope
+			}
+		}
+		return addrs(m), scope
+	}
+	if got, _ := answer(near); got != "127.0.0.21" {
+		t.Fatalf("before: %s", got)
+	}
+	feed(t, n, "193.0.6", "ams", 60)
+	feed(t, n, "193.0.6", "fra", 20)
+	eventually(t, "the measured region comes first", func() bool { got, _ := answer(near); return got == "127.0.0.22" })
+	if _, scope := answer(near); scope != 24 {
+		t.Errorf("scope /%d, want that of the network", scope)
+	}
+	if got, _ := answer(other); got != "127.0.0.21" {
+		t.Errorf("another network gets %s", got)
+	}
+	_, text := sendTo(t, http.MethodGet, "http://"+n.APIAddr().String()+"/v1/explain?name=www.example.com&client=193.0.6.0%2F24", "", "")
+	if !strings.Contains(text, near) || !strings.Contains(text, "samples") {
+		t.Errorf("explained as\n%s", text)
+	}
+	stop()
+	n, _ = run(t, cfg)
+	eventually(t, "it holds over a restart", func() bool { got, _ := answer(near); return got == "127.0.0.22" })
+	eventually(t, "it is undone when it is no longer so", func() bool {
+		feed(t, n, "193.0.6", "ams", 20)
+		feed(t, n, "193.0.6", "fra", 60)
+		got, _ := answer(near)
+		return got == "127.0.0.21"
+	})
+}
