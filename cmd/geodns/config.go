@@ -69,7 +69,7 @@ type setting struct {
 // settings lists what can be set. Variables are bound one by one: GEODNS_API, GEODNS_TOKEN and the files of a client's certificate
 // belong to the commands that ask a running server, and must not reach the keys of the same name.
 func settings() []setting {
-	return []setting{
+	return append([]setting{
 		{key: "node", env: "GEODNS_NODE", flag: "node", value: "", usage: "name of this node (the host's name)"},
 		{key: "version", env: "GEODNS_VERSION", flag: "version", value: version(), usage: "text of version.server and version.bind (this version); empty refuses them"},
 		{key: "listen", env: "GEODNS_LISTEN", flag: "listen", value: []string{"127.0.0.1:5300"}, usage: "addresses to serve, UDP and TCP"},
@@ -127,6 +127,12 @@ func settings() []setting {
 			key: "explain::allow", env: "GEODNS_EXPLAIN_ALLOW", flag: "explain-allow", value: []string{},
 			usage: "who may ask NAME.explain.geodns (loopback, while every listener is there)",
 		},
+	}, rumSettings()...)
+}
+
+// rumSettings are those of what users measure.
+func rumSettings() []setting {
+	return []setting{
 		{key: "rum::listen", env: "GEODNS_RUM_LISTEN", flag: "rum-listen", value: none, usage: "address that takes what users' browsers measured, or none"},
 		{key: "rum::certificate", env: "GEODNS_RUM_CERTIFICATE", flag: "rum-certificate", value: "", usage: "file of its certificate, with its chain (none: plain HTTP)"},
 		{key: "rum::key", env: "GEODNS_RUM_KEY", flag: "rum-key", value: "", usage: "file of its private key"},

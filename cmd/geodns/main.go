@@ -103,7 +103,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
-	root.AddCommand(newServe(), newCheck(), newExplain(), newStatus(), newWatch(), newList(), newReload(), newChecks(), newToken(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newExplain(), newStatus(), newWatch(), newList(), newReload(), newChecks(), newRUM(), newToken(), newVersion())
 	root.AddCommand(newDrain(), newSet(), newLeases(), newAudit(),
 		newEnd("undrain", operator.Drain, "End the leases that drain a target, region, tag or pool"),
 		newEnd("unset", operator.Set, "End the leases that hold a target, region, tag or pool at a state or a part of its traffic"))

@@ -12,9 +12,11 @@ import (
 	"geodns/internal/source"
 	"geodns/pkg/api"
 	"geodns/pkg/dnswire"
+	"geodns/pkg/geo"
 	"geodns/pkg/health"
 	"geodns/pkg/operator"
 	"geodns/pkg/policy"
+	"geodns/pkg/rum"
 	"geodns/pkg/server"
 )
 
@@ -208,4 +210,12 @@ func JoinNames(names []string, most int) string { return joinNames(names, most) 
 // ReopenBook reads the leases again, before Run, as when the audit log cannot be read behind their file.
 func (n *Node) ReopenBook(replay func(uint64) ([]operator.Entry, error)) {
 	n.openBook(operator.BookConfig{Path: n.cfg.stateFile("leases"), Record: n.audit.Append, Replay: replay, Log: n.log})
+}
+
+// Probes are the regions that a client may measure.
+func (n *Node) Probes(client netip.Addr) []api.Probed { return n.probes(client) }
+
+// OrderProbes puts regions in order.
+func OrderProbes(regions []*policy.Region, p geo.Place, scores []rum.Score) []api.Probed {
+	return orderProbes(regions, p, scores)
 }

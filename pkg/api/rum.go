@@ -136,11 +136,9 @@ func (b *bulk) take(in *bulkInput) error {
 	switch in.ContentEncoding {
 	case "", "identity":
 	case "gzip":
-		unpacked, err := gzip.NewReader(body)
-		if err != nil {
+		if body, err = gzip.NewReader(body); err != nil {
 			return huma.Error400BadRequest("the feed is not packed by gzip, as it says")
 		}
-		body = unpacked
 	default:
 		return huma.Error415UnsupportedMediaType("a feed is sent as it is, or packed by gzip")
 	}
