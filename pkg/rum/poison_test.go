@@ -161,6 +161,23 @@ func TestPoisonASN(t *testing.T) {
 	}
 }
 
+// TestPoisonAllocation covers one IPv6 allocation of which thousands of networks lie.
+func TestPoisonAllocation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.honest(9, 20, 3)
+	for i := range 5000 {
+		client := netip.AddrFrom16([16]byte{0x2a, 0, 0, 0, byte(i >> 8), byte(i), 15: 1})
+		w.Add([]rum.Sample{{Client: client, Region: "fra", Latency: 400 * ms}, {Client: client, Region: "iad", Latency: 61 * ms}})
+	}
+	w.Tick(w.now())
+	for _, rung := range []string{"DE", "EU"} {
+		if fra := w.shown(rung)["fra"]; fra.P75 > 30*ms {
+			t.Errorf("one allocation moves %s: %+v", rung, fra)
+		}
+	}
+}
+
 // TestHeld covers that a rung that moves too fast is held, shown as held, counted, and believed once it lasts.
 func TestHeld(t *testing.T) {
 	t.Parallel()

@@ -25,7 +25,8 @@ const (
 	binsMax = 128
 
 	// weightOne is the weight of a fresh sample. Weights are fixed-point numbers, so that one takes two bytes and decay ends at 0.
-	weightOne = 64
+	// It holds 511 samples, more than networkBudget allows one window and what is left of those before.
+	weightOne = 128
 	weightMax = math.MaxUint16
 
 	// trim is the part of the weight left out at either end of what a rung has heard: a tenth of liars is not heard at all.
