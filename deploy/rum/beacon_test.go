@@ -248,6 +248,15 @@ func scenes() []scene {
 			name: "no requestIdleCallback", near: near(), far: far(), difference: true,
 			prepare: "delete window.requestIdleCallback;",
 		},
+		{
+			name: "added after the page", near: near(), far: far(), difference: true, attribute: `type="text/plain" data-rum="%s"`,
+			prepare: `addEventListener('load', () => setTimeout(() => {
+				const agreed = document.createElement('script'), waits = document.querySelector('script');
+				agreed.src = waits.src;
+				agreed.dataset.rum = waits.dataset.rum;
+				document.head.append(agreed);
+			}));`,
+		},
 		{name: "not of the sample", near: near(), far: far(), unlucky: true, until: afterPlan},
 		{name: "the collector is down", near: near(), far: far(), down: true, until: afterPlan},
 		{name: "no collector there", near: near(), far: far(), attribute: `data-rum="http://127.0.0.1:1"`, until: afterPlan},
@@ -375,8 +384,9 @@ func (s *scene) servePage(t *testing.T, collector string, regions []api.Probed) 
 	}
 	attribute := s.attribute
 	if attribute == "" {
-		attribute = fmt.Sprintf("async data-rum=%q", collector+"/")
+		attribute = `async data-rum="%s/"`
 	}
+	attribute = strings.ReplaceAll(attribute, "%s", collector)
 	text := script(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; connect-src "+connect)
