@@ -90,6 +90,13 @@ func addRungs(t *table, d *api.RUMReport) {
 // milliseconds writes a latency as people compare it.
 func milliseconds(seconds float64) string { return fmt.Sprintf("%.1f ms", 1000*seconds) }
 
+// addUsers adds a line of measurements to a status, where anything is measured.
+func addUsers(t *table, s *api.RUMStatus, now time.Time) {
+	if s.Listen != "" || s.Accepted > 0 {
+		t.add("users", rumLine(s, now))
+	}
+}
+
 // rumLine tells of measurements in a line.
 func rumLine(s *api.RUMStatus, now time.Time) string {
 	refused, rungs := uint64(0), 0

@@ -106,9 +106,7 @@ func (d *statusDocument) head(now time.Time, full bool) table {
 		targets.text += "; " + checkerLine(&s.Checker)
 		t.add("targets", targets)
 	}
-	if s.RUM.Listen != "" || s.RUM.Accepted > 0 {
-		t.add("users", rumLine(&s.RUM, now))
-	}
+	addUsers(&t, &s.RUM, now)
 	if len(s.Leases) == 0 {
 		t.add("leases", "none")
 	}

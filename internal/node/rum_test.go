@@ -91,8 +91,8 @@ policies: [{name: www, rules: [{name: all, pool: web}], all_down: serve-all}]
 		t.Fatalf("bulk: %d %s", status, got)
 	}
 	shown := func(n *node.Node) bool {
-		_, got := sendTo(t, "GET", "http://"+n.APIAddr().String()+"/v1/rum?kind=prefix", "", "")
-		return strings.Contains(got, `"rung":"193.0.6.0/24"`)
+		_, report := sendTo(t, "GET", "http://"+n.APIAddr().String()+"/v1/rum?kind=prefix", "", "")
+		return strings.Contains(report, `"rung":"193.0.6.0/24"`)
 	}
 	eventually(t, "shown", func() bool { return shown(n) })
 	if _, got = sendTo(t, "GET", operators+"/v1/status", "", ""); !strings.Contains(got, `"accepted_total":120`) || !strings.Contains(got, `"plans_total":1`) {
@@ -118,8 +118,10 @@ policies: [{name: www, rules: [{name: all, pool: web}], all_down: serve-all}]
 // TestOrderProbes: what was measured comes before what is near, and that before what has no place.
 func TestOrderProbes(t *testing.T) {
 	regions := []*policy.Region{
-		{Name: "ams", HasLocation: true, Lat: 52.4, Lon: 4.9, Probe: "a"}, {Name: "any", Probe: "x"},
-		{Name: "fra", HasLocation: true, Lat: 50.1, Lon: 8.7, Probe: "f"}, {Name: "syd", HasLocation: true, Lat: -33.9, Lon: 151.2, Probe: "s"},
+		{Name: "ams", HasLocation: true, Lat: 52.4, Lon: 4.9, Probe: "a"},
+		{Name: "any", Probe: "x"},
+		{Name: "fra", HasLocation: true, Lat: 50.1, Lon: 8.7, Probe: "f"},
+		{Name: "syd", HasLocation: true, Lat: -33.9, Lon: 151.2, Probe: "s"},
 	}
 	munich := geo.Place{HasLocation: true, Lat: 48.1, Lon: 11.6}
 	for _, tt := range []struct {

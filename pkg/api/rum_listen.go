@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,7 +135,7 @@ func NewBeacons(cfg BeaconConfig) (*Beacons, error) {
 		}
 	}
 	b := &Beacons{cfg: cfg}
-	b.buffers.New = func() any { return &beaconBuffer{samples: make([]rum.Sample, 0, BeaconSamplesMax)} }
+	b.buffers.New = func() any { return &beaconBuffer{samples: make([]rum.Sample, 0, BeaconSamplesMax+1)} }
 	return b, nil
 }
 
@@ -182,6 +183,7 @@ func (b *Beacons) count(result string) { b.results[slices.Index(beaconResults[:]
 
 // ServeHTTP answers a request of a page whose origin is allowed, or of no page.
 func (b *Beacons) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer b.broken()
 	header := w.Header()
 	header["X-Content-Type-Options"] = headerNosniff
 	header["Cache-Control"] = headerNoStore
@@ -205,6 +207,14 @@ func (b *Beacons) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		preflight(w)
 	default:
 		writeProblem(w, http.StatusNotFound, "here are POST /v1/rum and GET /v1/rum/plan, and nothing else")
+	}
+}
+
+// broken logs what broke, which net/http would do with the client's address, and so is not heard.
+func (b *Beacons) broken() {
+	if v := recover(); v != nil {
+		b.cfg.Log.Error("a request with a beacon broke off", "error", fmt.Sprint(v), "stack", string(debug.Stack()))
+		panic(http.ErrAbortHandler)
 	}
 }
 
@@ -236,7 +246,10 @@ func preflight(w http.ResponseWriter) {
 // beacon answers POST /v1/rum.
 func (b *Beacons) beacon(w http.ResponseWriter, r *http.Request) {
 	buffer, _ := b.buffers.Get().(*beaconBuffer)
-	defer b.buffers.Put(buffer)
+	defer func() {
+		clear(buffer.samples[:cap(buffer.samples)]) // no address is kept, not even here
+		b.buffers.Put(buffer)
+	}()
 	if !beaconType(r.Header.Get("Content-Type")) {
 		b.count(BeaconType)
 		writeProblem(w, http.StatusUnsupportedMediaType, "a beacon is application/json or text/plain")
@@ -256,7 +269,6 @@ func (b *Beacons) beacon(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	counts := b.cfg.Add(buffer.samples)
-	clear(buffer.samples) // no address is kept, not even here
 	buffer.answer = appendCounts(buffer.answer[:0], &counts)
 	w.Header()["Content-Type"] = headerJSON
 	w.WriteHeader(http.StatusAccepted)
