@@ -96,6 +96,7 @@ type sample struct {
 type probe struct {
 	delay  time.Duration // of every answer
 	first  time.Duration // of the first answer instead
+	secure bool          // it speaks TLS and HTTP/2
 	hidden bool          // it does not allow its timing to be seen
 	mute   bool          // it never answers
 	asked  atomic.Int32
@@ -241,12 +242,25 @@ func scenes() []scene {
 			name: "timing is not allowed to be seen", near: &probe{first: warmUp, hidden: true}, far: &probe{delay: delay, hidden: true},
 			difference: true,
 		},
+		{
+			name: "TLS", near: &probe{first: warmUp, secure: true}, far: &probe{delay: delay, secure: true},
+			difference: true,
+		},
 		{name: "a dead region", near: near(), errors: "far error"},
 		{name: "all are dead", errors: "near error, far error"},
 		{name: "a region that never answers", near: near(), far: &probe{mute: true}, errors: "far timeout"},
 		{
 			name: "no requestIdleCallback", near: near(), far: far(), difference: true,
 			prepare: "delete window.requestIdleCallback;",
+		},
+		{
+			name: "added after the page", near: near(), far: far(), difference: true, attribute: `type="text/plain" data-rum="%s"`,
+			prepare: `addEventListener('load', () => setTimeout(() => {
+				const agreed = document.createElement('script'), waits = document.querySelector('script');
+				agreed.src = waits.src;
+				agreed.dataset.rum = waits.dataset.rum;
+				document.head.append(agreed);
+			}));`,
 		},
 		{name: "not of the sample", near: near(), far: far(), unlucky: true, until: afterPlan},
 		{name: "the collector is down", near: near(), far: far(), down: true, until: afterPlan},
@@ -280,6 +294,7 @@ func startBrowser(t *testing.T) context.Context {
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(dnstest.NeedPeer(t, "chromium")),
 		chromedp.NoSandbox, // CI is root in a container
+		chromedp.Flag("ignore-certificate-errors", true), // of the probes: their CA is the test's
 		chromedp.Flag("no-proxy-server", true))
 	// Not the test's context, which ends before the browser is asked to.
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
@@ -358,28 +373,35 @@ func serveProbe(t *testing.T, p *probe) string {
 		gone.Close()
 		return gone.URL + "/probe"
 	}
-	server := httptest.NewServer(p)
+	server := httptest.NewUnstartedServer(p)
 	t.Cleanup(server.Close)
+	if p.secure {
+		server.EnableHTTP2 = true
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
 	return server.URL + "/probe?of=us"
 }
 
 // servePage gives the origin of a page with the script, whose policy permits nothing but that, the collector and the probes.
 func (s *scene) servePage(t *testing.T, collector string, regions []api.Probed) string {
 	t.Helper()
-	connect := collector + " http://127.0.0.1:1"
+	connect := []string{collector, "http://127.0.0.1:1"}
 	for _, r := range regions {
 		if !s.noConnect {
 			origin, _, _ := strings.Cut(r.URL, "/probe")
-			connect += " " + origin
+			connect = append(connect, origin)
 		}
 	}
 	attribute := s.attribute
 	if attribute == "" {
-		attribute = fmt.Sprintf("async data-rum=%q", collector+"/")
+		attribute = `async data-rum="%s/"`
 	}
+	attribute = strings.ReplaceAll(attribute, "%s", collector)
 	text := script(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; connect-src "+connect)
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; connect-src "+strings.Join(connect, " "))
 		switch r.URL.Path {
 		case "/":
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
