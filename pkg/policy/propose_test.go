@@ -92,12 +92,13 @@ func applied(t *testing.T, file, text, diff string) string {
 	}
 	dir := t.TempDir()
 	at := filepath.Join(dir, file)
-	if err := os.WriteFile(at, []byte(text), 0o600); err != nil {
+	if err = os.WriteFile(at, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), git, "apply", "-")
 	cmd.Dir, cmd.Stdin = dir, strings.NewReader(diff)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		t.Fatalf("git apply: %v: %s\n%s", err, out, diff)
 	}
 	data, err := os.ReadFile(at)
