@@ -5,10 +5,14 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"geodns/pkg/geo"
 	"geodns/pkg/policy"
+	"geodns/pkg/rum"
+	"geodns/pkg/steering"
 )
 
 // benchNetworks are 200,000 runs of 100,000 located places, of which half of the runs are IPv6.
@@ -39,7 +43,8 @@ func benchNetworks() *geo.Networks {
 }
 
 // benchDocument has ten policies, each of a layout of its own, over twelve regions.
-func benchDocument(b *testing.B) *policy.Document {
+func benchDocument(b *testing.B, ranks ...string) *policy.Document {
+	b.Helper()
 	var text strings.Builder
 	text.WriteString("regions:\n")
 	for i := range 12 {
@@ -55,7 +60,7 @@ func benchDocument(b *testing.B) *policy.Document {
 	}
 	text.WriteString(`maps: [{name: m, areas: {default: [r1, "*"], EU: [r5, r6, "*"], NA: [r2, r3, r4], AS-JP: [r11, r10]}, subnets: {192.0.2.0/24: [r5]}}]` + "\npolicies:\n")
 	for i := range 10 {
-		rank := []string{"nearest", "{nearest: {band: 500km}}, cost", "{map: m}, nearest", "{cost: {band: 0.1}}, {nearest: {band: 100km}}", "{map: m}"}[i%5]
+		rank := ranks[i%len(ranks)]
 		fmt.Fprintf(&text, "  - {name: p%d, all_down: serve-all, rules: [{name: a, geos: [EU], pool: web%d, rank: [%s]}, {name: b, asns: [7, 8], pool: web%d}, {name: c, pool: web%d, rank: [%s]}]}\n",
 			i, i, rank, 9-i, (i+3)%10, rank)
 	}
@@ -68,7 +73,7 @@ func benchDocument(b *testing.B) *policy.Document {
 
 // BenchmarkCompile compiles ten policies, six of which rank by distance, for 200,000 networks at 100,000 places.
 func BenchmarkCompile(b *testing.B) {
-	doc, networks := benchDocument(b), benchNetworks()
+	doc, networks := benchDocument(b, "nearest", "{nearest: {band: 500km}}, cost", "{map: m}, nearest", "{cost: {band: 0.1}}, {nearest: {band: 100km}}", "{map: m}"), benchNetworks()
 	var c *policy.Compiled
 	b.ReportAllocs()
 	for b.Loop() {
@@ -80,4 +85,67 @@ func BenchmarkCompile(b *testing.B) {
 	}
 	b.ReportMetric(float64(c.Table.Cells()), "cells")
 	b.ReportMetric(float64(c.Table.Layouts()), "layouts")
+}
+
+// benchOrders are 20,000 rungs of networks in use, and those of all ASNs and countries, each with scores of its own for twelve regions.
+func benchOrders(doc *policy.Document, networks *geo.Networks) *rum.Orders {
+	r := rand.New(rand.NewPCG(1, 2))
+	rungs := map[rum.Rung]bool{}
+	for len(rungs) < 20_000 {
+		at := steering.Client{Hi: (1<<16 + r.Uint64N(223<<16)) << 40, V4: true, Bits: 24}
+		if len(rungs)%4 == 0 {
+			at = steering.Client{Hi: (1<<53 + r.Uint64N(1<<53)) << 8 &^ (1<<16 - 1), Bits: 48}
+		}
+		rungs[rum.Rung{Kind: rum.RungPrefix, Prefix: at.Prefix()}] = true
+	}
+	for _, p := range networks.Places[1:] {
+		rungs[rum.Rung{Kind: rum.RungASN, ASN: p.ASN, Code: p.Country}] = true
+		rungs[rum.Rung{Kind: rum.RungCountry, Code: p.Country}] = true
+	}
+	var scored []rum.Scored
+	for rung := range rungs {
+		s := rum.Scored{Rung: rung}
+		for i := range 12 {
+			s.Scores = append(s.Scores, rum.Score{Region: fmt.Sprint("r", i), Score: time.Duration(r.IntN(300)) * time.Millisecond, Samples: 1e9})
+		}
+		scored = append(scored, s)
+	}
+	return rum.NewDecider().Step(time.Unix(0, 0), policy.LatencyOptions(doc), func(rum.Options) []rum.Scored { return scored })
+}
+
+// BenchmarkCompileLatency compiles for the same networks, of which 20,000 have an order of their own: ten policies of which four rank by
+// latency, and ten that all rank alike. CPU time is what counts: it is done in the background.
+func BenchmarkCompileLatency(b *testing.B) {
+	for name, ranks := range map[string][]string{
+		"four": {"nearest", "{latency: {band: 15ms}}, cost", "{map: m}, nearest", "latency, nearest", "{map: m}"},
+		"all":  {"{latency: {band: 15ms}}, cost"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			doc, networks := benchDocument(b, ranks...), benchNetworks()
+			orders := benchOrders(doc, networks)
+			var c *policy.Compiled
+			before := cpuTime(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				compiled, found := policy.Compile(doc, policy.Input{Networks: networks, Orders: orders})
+				if compiled == nil {
+					b.Fatal(lines(found))
+				}
+				c = compiled
+			}
+			b.ReportMetric((cpuTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
+			b.ReportMetric(float64(orders.Len()), "orders")
+			b.ReportMetric(float64(c.Table.Cells()), "cells")
+		})
+	}
+}
+
+// cpuTime is what the process has used.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

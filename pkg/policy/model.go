@@ -271,8 +271,8 @@ type Ranker struct {
 	mapRef ref
 }
 
-// latencyDefaults are what a ranking by measured latency goes by where its options are not given.
-func latencyDefaults() rum.Options {
+// LatencyDefaults are what a ranking by measured latency goes by where its options are not given.
+func LatencyDefaults() rum.Options {
 	return rum.Options{
 		Percentile: 75, Band: 15 * time.Millisecond, Dwell: time.Minute, MinSamples: 50,
 		JitterWeight: 0.5, ErrorWeight: 500 * time.Millisecond, MaxAge: 15 * time.Minute,

@@ -69,7 +69,7 @@ func (p *parser) rankerKind(r *Ranker, word string, at source.Place) bool {
 	for k := RankMap; k <= RankListed; k++ {
 		if k.String() == word {
 			if r.Kind = k; k == RankLatency {
-				r.Latency = latencyDefaults()
+				r.Latency = LatencyDefaults()
 			}
 			return true
 		}

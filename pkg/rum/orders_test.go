@@ -389,3 +389,35 @@ func TestDecodeDeciderRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestScored: what all rungs say is what the View says to a client of each, and an order comes of it.
+func TestScored(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	for network := range 6 {
+		for i := range 20 {
+			w.adds(rum.Sample{Client: netip.MustParseAddr(german(1, network, i)), Region: "fra", Latency: 20 * ms})
+			w.adds(rum.Sample{Client: netip.MustParseAddr(german(1, network, 100+i)), Region: "iad", Latency: 100 * ms})
+		}
+	}
+	w.Tick(w.now())
+	o := rum.Options{Percentile: 75, Band: 15 * ms, MinSamples: 20, ErrorWeight: 500 * ms, MaxAge: time.Minute}
+	kinds := map[rum.RungKind]int{}
+	for _, s := range w.View().Scored(o) {
+		kinds[s.Rung.Kind]++
+		if s.Rung.Kind != rum.RungPrefix {
+			continue
+		}
+		rung, scores, ok := w.View().Scores(s.Rung.Prefix, place(s.Rung.Prefix.Addr()), o)
+		if !ok || rung != s.Rung || !slices.Equal(scores, s.Scores) {
+			t.Errorf("%s says %+v, and to a client %+v by %s", s.Rung, s.Scores, scores, rung)
+		}
+	}
+	if want := map[rum.RungKind]int{rum.RungPrefix: 6, rum.RungASN: 1, rum.RungCountry: 1, rum.RungContinent: 1}; !maps.Equal(kinds, want) {
+		t.Errorf("rungs %v, want %v", kinds, want)
+	}
+	order := rum.NewDecider().Step(w.now(), []rum.Options{o}, w.View().Scored).For(o, netip.MustParsePrefix("20.1.99.0/24"), place(netip.MustParseAddr("20.1.99.0")))
+	if order == nil || order.Rung.Kind != rum.RungASN || order.Regions[0].Region != "fra" {
+		t.Errorf("order %+v", order)
+	}
+}
