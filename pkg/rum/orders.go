@@ -1,0 +1,343 @@
+package rum
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"geodns/pkg/geo"
+)
+
+// scoreUnit is how fine a settled score is: nobody's latency is known better, and nodes that sum in another order agree on it.
+const scoreUnit = 100 * time.Microsecond
+
+// Scored is what one rung says of regions under some Options.
+type Scored struct {
+	Rung   Rung
+	Scores []Score
+}
+
+// Settled is what an order holds of a region, whatever is measured in between.
+type Settled struct {
+	Region string
+	Score  time.Duration
+}
+
+// Order is what a rung prefers. Immutable.
+type Order struct {
+	Rung    Rung
+	Regions []Settled // the best first
+	Scores  []Score   // as measured at the last step, for people; of a region of Regions there may be none
+}
+
+// Tiers splits the order's regions: the best of what remains and all within band of it are one tier, and so on.
+func (o *Order) Tiers(band time.Duration) (tiers [][]string) {
+	for i := 0; i < len(o.Regions); {
+		var tier []string
+		for limit := o.Regions[i].Score + band; i < len(o.Regions) && o.Regions[i].Score <= limit; i++ {
+			tier = append(tier, o.Regions[i].Region)
+		}
+		tiers = append(tiers, tier)
+	}
+	return tiers
+}
+
+// Orders are the orders of all rungs that know, by Options. Immutable. A nil one holds none.
+type Orders struct {
+	version uint64
+	at      time.Time
+	by      map[Options]map[Rung]*Order
+}
+
+// Version grows with each order that changes, comes or goes; with one Version all orders are the same, but for their Scores.
+func (o *Orders) Version() uint64 {
+	if o == nil {
+		return 0
+	}
+	return o.version
+}
+
+// At is when the orders were looked at last.
+func (o *Orders) At() time.Time { return o.at }
+
+// Len is how many orders there are.
+func (o *Orders) Len() (n int) {
+	if o == nil {
+		return 0
+	}
+	for _, rungs := range o.by {
+		n += len(rungs)
+	}
+	return n
+}
+
+// For finds the order of the finest rung that knows, for a client network and its place; nil: none does. A network shorter than
+// a prefix rung has none of its own.
+func (o *Orders) For(options Options, client netip.Prefix, p geo.Place) *Order {
+	if o == nil {
+		return nil
+	}
+	rungs := o.by[options]
+	if len(rungs) == 0 {
+		return nil
+	}
+	ladder, n := rungsOf(client, p)
+	for _, rung := range ladder[:n] {
+		if order := rungs[rung]; order != nil {
+			return order
+		}
+	}
+	return nil
+}
+
+// Prefixes lists the networks that have a rung of their own under some Options, sorted.
+func (o *Orders) Prefixes() (out []netip.Prefix) {
+	if o == nil {
+		return nil
+	}
+	for _, rungs := range o.by {
+		for rung := range rungs {
+			if rung.Kind == RungPrefix {
+				out = append(out, rung.Prefix)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	return slices.Compact(out)
+}
+
+// All gives the orders under some Options, by rung, sorted.
+func (o *Orders) All(options Options) []*Order {
+	if o == nil {
+		return nil
+	}
+	return slices.SortedFunc(maps.Values(o.by[options]), func(a, b *Order) int { return compareRungs(a.Rung, b.Rung) })
+}
+
+// compareRungs orders rungs, the finest first.
+func compareRungs(a, b Rung) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()),
+		cmp.Compare(a.Code, b.Code), cmp.Compare(a.ASN, b.ASN))
+}
+
+// Lengths of the networks that may have a rung of their own.
+const (
+	orderBits4 = 24
+	orderBits6 = 48
+)
+
+// rungsOf is the ladder of a client network in a place, the finest rung first.
+func rungsOf(client netip.Prefix, p geo.Place) (ladder [4]Rung, n int) {
+	add := func(r Rung) {
+		ladder[n] = r
+		n++
+	}
+	bits := orderBits4
+	if client.Addr().Is6() {
+		bits = orderBits6
+	}
+	if client.IsValid() && client.Bits() >= bits {
+		add(Rung{Kind: RungPrefix, Prefix: netip.PrefixFrom(client.Addr(), bits).Masked()})
+	}
+	if p.Country != "" && p.ASN != 0 {
+		add(Rung{Kind: RungASN, ASN: p.ASN, Code: p.Country})
+	}
+	if p.Country != "" {
+		add(Rung{Kind: RungCountry, Code: p.Country})
+	}
+	if continent := p.Code().Continent; continent != "" {
+		add(Rung{Kind: RungContinent, Code: continent})
+	}
+	return ladder, n
+}
+
+// Decider makes orders of scores, with hysteresis. An order holds the scores of the time when it was taken. It is replaced when two
+// regions stand otherwise than it says - one is better than the other by more than the band, or no longer - and the difference
+// between them is another by more than the band, and both have been so for the dwell time. So a difference that wavers about the band's edge
+// changes nothing, and after a change it takes as much to change back. What is within the band of each other in an order stays one
+// tier whatever pool they are in, as ranking splits any subset of regions by the same settled scores.
+//
+// A region that a rung begins or ceases to know enters or leaves an order after the dwell time too, and one that is known stays so
+// with half of the samples that it needed.
+//
+// It has no clock, and is for one goroutine.
+type Decider struct {
+	version uint64
+	by      map[Options]map[Rung]*holding
+}
+
+// holding is what a Decider holds of one rung.
+type holding struct {
+	settled []Settled   // by name; replaced, never altered
+	pending []deviation // from settled, sorted
+}
+
+// deviation is how what is measured differs from an order: for two regions, or of one whether it is known.
+type deviation struct {
+	A     string
+	B     string `json:",omitempty"` // "": of A alone
+	Want  int8   // how they stand: -1 A is better by more than the band, 1 B is, 0 neither; of A alone 1: it is known now, 0: it is not
+	Since time.Time
+}
+
+// same says whether two deviations are one, at two times.
+func (d *deviation) same(o *deviation) bool { return d.A == o.A && d.B == o.B && d.Want == o.Want }
+
+// NewDecider makes a Decider without orders.
+func NewDecider() *Decider { return &Decider{by: map[Options]map[Rung]*holding{}} }
+
+// Step takes what is measured now. options are those in use, the orders of others are forgotten; of those that were not in use at
+// the last step orders are taken at once. scored gives all rungs that know under Options, in any order. It is asked with half the samples
+// that Options want.
+func (d *Decider) Step(now time.Time, options []Options, scored func(Options) []Scored) *Orders {
+	now = now.Round(0).UTC() // no monotonic clock: times are saved
+	out, changed := &Orders{at: now, by: map[Options]map[Rung]*Order{}}, false
+	by := make(map[Options]map[Rung]*holding, len(options))
+	for _, o := range options {
+		if by[o] != nil {
+			continue
+		}
+		rungs, dwell := d.by[o], o.Dwell
+		if rungs == nil {
+			rungs, dwell = map[Rung]*holding{}, 0
+		}
+		by[o], out.by[o] = rungs, map[Rung]*Order{}
+		half := o
+		half.MinSamples = (o.MinSamples + 1) / 2
+		measured := map[Rung][]Score{}
+		for _, s := range scored(half) {
+			measured[s.Rung] = s.Scores
+			if rungs[s.Rung] == nil {
+				rungs[s.Rung] = &holding{}
+			}
+		}
+		for rung, h := range rungs {
+			changed = h.step(now, dwell, o, measured[rung]) || changed
+			switch {
+			case len(h.settled) > 0:
+				out.by[o][rung] = h.order(rung, measured[rung])
+			case len(h.pending) == 0:
+				delete(rungs, rung)
+			}
+		}
+	}
+	for o, rungs := range d.by {
+		changed = changed || by[o] == nil && slices.ContainsFunc(slices.Collect(maps.Values(rungs)), func(h *holding) bool { return len(h.settled) > 0 })
+	}
+	if d.by = by; changed {
+		d.version++
+	}
+	out.version = d.version
+	return out
+}
+
+// order is what is held of a rung, for others to keep.
+func (h *holding) order(rung Rung, scores []Score) *Order {
+	o := &Order{Rung: rung, Regions: slices.Clone(h.settled), Scores: scores}
+	slices.SortStableFunc(o.Regions, func(a, b Settled) int { return cmp.Compare(a.Score, b.Score) })
+	return o
+}
+
+// step takes what is measured in a rung now, and says whether its order changed.
+func (h *holding) step(now time.Time, dwell time.Duration, o Options, scores []Score) bool {
+	measured := h.known(o, scores)
+	next := deviations(h.settled, measured, o.Band)
+	ripe := func(p *deviation) bool { return now.Sub(p.Since) >= dwell }
+	change := false
+	for i := range next {
+		p := &next[i]
+		p.Since = now
+		for j := range h.pending {
+			if old := &h.pending[j]; old.same(p) && old.Since.Before(now) { // a clock that went back begins anew
+				p.Since = old.Since
+			}
+		}
+		change = change || ripe(p)
+	}
+	if h.pending = next; !change {
+		return false
+	}
+	h.settled = adopt(h.settled, measured, func(region string) bool {
+		return slices.ContainsFunc(next, func(p deviation) bool { return p.A == region && p.B == "" && !ripe(&p) })
+	})
+	h.pending = slices.DeleteFunc(next, func(p deviation) bool { return p.B != "" || ripe(&p) })
+	return true
+}
+
+// known lists the regions that have samples enough, by name.
+func (h *holding) known(o Options, scores []Score) (out []Settled) {
+	for _, s := range scores {
+		_, held := find(h.settled, s.Region)
+		if s.Samples >= float64(o.MinSamples) || held && 2*s.Samples >= float64(o.MinSamples) {
+			out = append(out, Settled{Region: s.Region, Score: min(max(s.Score, 0), scoreMax).Round(scoreUnit)})
+		}
+	}
+	slices.SortFunc(out, func(a, b Settled) int { return cmp.Compare(a.Region, b.Region) })
+	return slices.CompactFunc(out, func(a, b Settled) bool { return a.Region == b.Region })
+}
+
+// find looks a region up in a list by name.
+func find(list []Settled, region string) (Settled, bool) {
+	i, found := slices.BinarySearchFunc(list, region, func(s Settled, name string) int { return cmp.Compare(s.Region, name) })
+	if !found {
+		return Settled{}, false
+	}
+	return list[i], true
+}
+
+// deviations lists how what is measured differs from what is settled, both by name.
+func deviations(settled, measured []Settled, band time.Duration) (out []deviation) {
+	var was, is []Settled // of the regions in both
+	for _, m := range measured {
+		if s, held := find(settled, m.Region); held {
+			was, is = append(was, s), append(is, m)
+		} else {
+			out = append(out, deviation{A: m.Region, Want: 1})
+		}
+	}
+	for _, s := range settled {
+		if _, still := find(measured, s.Region); !still {
+			out = append(out, deviation{A: s.Region})
+		}
+	}
+	for a := range was {
+		for b := a + 1; b < len(was); b++ {
+			before, now := was[b].Score-was[a].Score, is[b].Score-is[a].Score
+			if want := standing(now, band); want != standing(before, band) && (now-before).Abs() > band {
+				out = append(out, deviation{A: was[a].Region, B: was[b].Region, Want: want})
+			}
+		}
+	}
+	return out
+}
+
+// standing says how two regions stand whose scores differ by so much: -1 the first is better by more than the band, 1 the second.
+func standing(difference, band time.Duration) int8 {
+	switch {
+	case difference > band:
+		return -1
+	case difference < -band:
+		return 1
+	}
+	return 0
+}
+
+// adopt makes a new order of what is measured; what came or went so lately that it waits is as before.
+func adopt(settled, measured []Settled, waits func(region string) bool) (out []Settled) {
+	for _, m := range measured {
+		if _, held := find(settled, m.Region); held || !waits(m.Region) {
+			out = append(out, m)
+		}
+	}
+	for _, s := range settled {
+		if _, still := find(measured, s.Region); !still && waits(s.Region) {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b Settled) int { return cmp.Compare(a.Region, b.Region) })
+	return out
+}
