@@ -9,6 +9,7 @@ import (
 
 	"geodns/internal/source"
 	"geodns/pkg/geo"
+	"geodns/pkg/rum"
 	"geodns/pkg/steering"
 	"geodns/pkg/zone"
 )
@@ -18,6 +19,9 @@ type Input struct {
 	Networks *geo.Networks
 	GeoLost  bool      // a configured database could not be loaded, and there is none before it
 	Zones    *zone.Set // for `flatten`; nil: no zones
+	// Orders are what is measured of the Document's LatencyOptions; nil: nothing. With another Version they make another Table only
+	// if a plan differs.
+	Orders *rum.Orders
 
 	// MaxScopes is the most scopes that a policy may publish (RFC 7871 section 11); more is an error. 0: any number is
 	// taken, and past ScopesMany it is a warning.
@@ -30,11 +34,12 @@ type Compiled struct {
 	Table    *steering.Table
 	Targets  []CompiledTarget // by steering.TargetID
 
-	networks *geo.Networks
-	layouts  []*layout // by the Table's layout number
-	layoutOf []int     // by steering.PolicyID, which is Policy.Index
-	subnets  *subnets
-	long     []longSubnet
+	networks  *geo.Networks
+	layouts   []*layout // by the Table's layout number
+	layoutOf  []int     // by steering.PolicyID, which is Policy.Index
+	subnets   *subnets
+	latencies *latencies
+	long      []longSubnet
 }
 
 // CompiledTarget is one target of the Table. A host-name target that a policy flattens stands a second time, with its
@@ -76,7 +81,11 @@ func Compile(doc *Document, in Input) (*Compiled, source.Findings) {
 	c.addPools()
 	layouts, layoutOf := groupLayouts(doc)
 	c.out.layouts, c.out.layoutOf = layouts, layoutOf
+	c.out.latencies = newLatencies(doc, in.Orders)
 	c.out.subnets = newSubnets(layouts, in.Networks)
+	for _, l := range layouts {
+		l.bind(c.out.subnets, c.out.latencies)
+	}
 	c.atlas = newAtlas(doc, layouts)
 	c.classify()
 	for i, p := range doc.Policies {

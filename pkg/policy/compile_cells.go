@@ -41,9 +41,6 @@ func newSubnets(layouts []*layout, networks *geo.Networks) *subnets {
 		}
 		s.parent = append(s.parent, up)
 	}
-	for _, l := range layouts {
-		l.bind(s)
-	}
 	return s
 }
 
@@ -114,8 +111,8 @@ type segment struct {
 // classify fills layouts with their classes and plans, and the Spec with cells and layouts.
 func (c *compiler) classify() {
 	kinds := newKinds(c.in.Networks)
-	seg4 := c.out.subnets.sweep(c.in.Networks.V4, true, kinds)
-	seg6 := c.out.subnets.sweep(c.in.Networks.V6, false, kinds)
+	seg4 := c.out.sweep(c.in.Networks.V4, true, kinds)
+	seg6 := c.out.sweep(c.in.Networks.V6, false, kinds)
 	kinds.mark(seg4, seg6)
 	classes := c.classifyKinds(kinds)            // by layout and kind
 	merged := make([]uint32, len(kinds.clients)) // kinds that no layout tells apart
@@ -132,7 +129,7 @@ func (c *compiler) classify() {
 	c.spec.Cells4, kindOf = cut(seg4, merged, steering.CellBitsMax4, nil)
 	c.spec.Cells6, kindOf = cut(seg6, merged, steering.CellBitsMax6, kindOf)
 	c.spec.GeoLost = c.in.GeoLost
-	c.out.long = c.out.subnets.longSubnets(c.in.Networks)
+	c.out.long = c.out.longSubnets()
 	for i, l := range c.out.layouts {
 		s := steering.Layout{ByClient: l.byClient, Classes: make([]uint32, len(kindOf))}
 		classOf := make([]uint32, len(first)) // by merged kind
@@ -142,7 +139,7 @@ func (c *compiler) classify() {
 		for cell, m := range kindOf {
 			s.Classes[cell] = classOf[m]
 		}
-		s.Long = l.longCells(c.out.subnets, c.out.long, c.in.Networks)
+		s.Long = l.longCells(c.out)
 		s.Plans = l.numberEntries()
 		s.Entries = len(l.used)
 		c.spec.Layouts = append(c.spec.Layouts, s)
@@ -166,7 +163,7 @@ func refine(a, b []uint32) []uint32 {
 	return out
 }
 
-// kinds numbers the distinct clients: kind k < len(Places) is Places[k] in no subnet, those in subnets follow.
+// kinds numbers the distinct clients: kind k < len(Places) is Places[k] in no subnet or measured network, those in one follow.
 type kinds struct {
 	clients []client
 	number  map[kindKey]uint32
@@ -174,29 +171,29 @@ type kinds struct {
 }
 
 type kindKey struct {
-	place  uint32
-	subnet int
+	place           uint32
+	subnet, network int
 }
 
 func newKinds(n *geo.Networks) *kinds {
 	k := &kinds{number: map[kindKey]uint32{}, clients: make([]client, len(n.Places))}
 	for i, p := range n.Places {
-		k.clients[i] = client{place: p, subnet: noSubnet}
+		k.clients[i] = client{place: p, subnet: noSubnet, network: noSubnet}
 	}
 	return k
 }
 
-// of gives the kind of clients of a place in a subnet.
-func (k *kinds) of(place uint32, subnet int) uint32 {
-	if subnet == noSubnet {
+// of gives the kind of clients of a place in a subnet and a measured network.
+func (k *kinds) of(place uint32, subnet, network int) uint32 {
+	if subnet == noSubnet && network == noSubnet {
 		return place
 	}
-	key := kindKey{place, subnet}
+	key := kindKey{place, subnet, network}
 	n, have := k.number[key]
 	if !have {
 		n = uint32(len(k.clients))
 		k.number[key] = n
-		k.clients = append(k.clients, client{place: k.clients[place].place, subnet: subnet})
+		k.clients = append(k.clients, client{place: k.clients[place].place, subnet: subnet, network: network})
 	}
 	return n
 }
@@ -219,9 +216,9 @@ type blockSpan struct {
 	subnet   int
 }
 
-// spans lists the subnets of a family that are no longer than a cell may be, in order; one behind those around it.
-func (s *subnets) spans(v4 bool) (out []blockSpan) {
-	for i, p := range s.list {
+// spans lists the prefixes of a family, of some sorted ones, that are no longer than a cell may be; one behind those around it.
+func spans(list []netip.Prefix, v4 bool) (out []blockSpan) {
+	for i, p := range list {
 		c := steering.ClientFrom(p)
 		width := cellWidth(c.V4)
 		if c.V4 != v4 || c.Bits > width {
@@ -240,33 +237,45 @@ func cellWidth(v4 bool) uint8 {
 	return steering.CellBitsMax6
 }
 
-// sweep joins runs of places with subnets into segments that cover a family.
-func (s *subnets) sweep(runs []geo.Run, v4 bool, k *kinds) (out []segment) {
-	spans := s.spans(v4)
+// spanCursor goes through spans in the order of addresses.
+type spanCursor struct {
+	ahead []blockSpan
+	stack []blockSpan // around where it is, the narrowest last
+}
+
+// at moves to a block and gives the narrowest span around it, and where that may be another.
+func (s *spanCursor) at(block, end uint64) (subnet int, next uint64) {
+	for len(s.stack) > 0 && s.stack[len(s.stack)-1].to <= block {
+		s.stack = s.stack[:len(s.stack)-1]
+	}
+	for len(s.ahead) > 0 && s.ahead[0].from <= block {
+		s.stack = append(s.stack, s.ahead[0])
+		s.ahead = s.ahead[1:]
+	}
+	subnet, next = noSubnet, end
+	if len(s.stack) > 0 {
+		subnet, next = s.stack[len(s.stack)-1].subnet, s.stack[len(s.stack)-1].to
+	}
+	if len(s.ahead) > 0 {
+		next = min(next, s.ahead[0].from)
+	}
+	return subnet, next
+}
+
+// sweep joins runs of places with subnets and measured networks into segments that cover a family.
+func (c *Compiled) sweep(runs []geo.Run, v4 bool, k *kinds) (out []segment) {
 	end := uint64(1) << cellWidth(v4)
-	var stack []blockSpan
-	for at, ri, si := uint64(0), 0, 0; at < end; {
+	subnets, networks := spanCursor{ahead: spans(c.subnets.list, v4)}, spanCursor{ahead: spans(c.latencies.networks, v4)}
+	for at, ri := uint64(0), 0; at < end; {
 		for ri+1 < len(runs) && runs[ri+1].Start <= at {
 			ri++
 		}
-		for len(stack) > 0 && stack[len(stack)-1].to <= at {
-			stack = stack[:len(stack)-1]
-		}
-		for si < len(spans) && spans[si].from <= at {
-			stack = append(stack, spans[si])
-			si++
-		}
-		subnet, next := noSubnet, end
-		if len(stack) > 0 {
-			subnet, next = stack[len(stack)-1].subnet, stack[len(stack)-1].to
-		}
-		if ri+1 < len(runs) {
+		subnet, next := subnets.at(at, end)
+		network, change := networks.at(at, end)
+		if next = min(next, change); ri+1 < len(runs) {
 			next = min(next, runs[ri+1].Start)
 		}
-		if si < len(spans) {
-			next = min(next, spans[si].from)
-		}
-		out = append(out, segment{at, k.of(runs[ri].Place, subnet)})
+		out = append(out, segment{at, k.of(runs[ri].Place, subnet, network)})
 		at = next
 	}
 	return out
@@ -297,15 +306,15 @@ func cut(segs []segment, merged []uint32, width uint8, kindsSoFar []uint32) (cel
 }
 
 // longSubnets lists the subnets that are longer than cells, with the client that each stands for.
-func (s *subnets) longSubnets(n *geo.Networks) (out []longSubnet) {
-	for i, p := range s.list {
-		if c := steering.ClientFrom(p); c.Bits <= cellWidth(c.V4) {
+func (c *Compiled) longSubnets() (out []longSubnet) {
+	for i, p := range c.subnets.list {
+		if at := steering.ClientFrom(p); at.Bits <= cellWidth(at.V4) {
 			continue
 		}
-		l := longSubnet{prefix: p, client: client{place: n.At(p.Addr()), subnet: i}, parent: noSubnet}
-		for _, o := range n.Long { // sorted: a longer one comes later
+		l := longSubnet{prefix: p, client: c.clientIn(p.Addr(), i), parent: noSubnet}
+		for _, o := range c.networks.Long { // sorted: a longer one comes later
 			if containsPrefix(o.Prefix, p) {
-				l.client.place = n.Places[o.Place]
+				l.client.place = c.networks.Places[o.Place]
 			}
 		}
 		for j := len(out) - 1; j >= 0; j = out[j].parent {
@@ -319,21 +328,26 @@ func (s *subnets) longSubnets(n *geo.Networks) (out []longSubnet) {
 	return out
 }
 
+// clientIn is the client of an address's block in a subnet.
+func (c *Compiled) clientIn(a netip.Addr, subnet int) client {
+	return client{place: c.networks.At(a), subnet: subnet, network: c.latencies.networkOf(a)}
+}
+
 // longCells are the long subnets that a layout has to know: those that it names, and those whose class is not that of
 // what lies around them (an override).
-func (l *layout) longCells(s *subnets, long []longSubnet, n *geo.Networks) (out []steering.LongCell) {
-	around := make([]uint32, len(long))
+func (l *layout) longCells(c *Compiled) (out []steering.LongCell) {
+	around := make([]uint32, len(c.long))
 	named := l.namedSubnets()
-	for i := range long {
-		sub := &long[i]
+	for i := range c.long {
+		sub := &c.long[i]
 		class := l.classOf(&sub.client)
 		outer := uint32(0)
 		if sub.parent != noSubnet {
 			outer = around[sub.parent]
 		} else {
-			c := steering.ClientFrom(sub.prefix)
-			block := netip.PrefixFrom(sub.prefix.Addr(), int(cellWidth(c.V4))).Masked()
-			outer = l.classOf(&client{place: n.At(sub.prefix.Addr()), subnet: s.find(block)})
+			block := netip.PrefixFrom(sub.prefix.Addr(), int(cellWidth(sub.prefix.Addr().Is4()))).Masked()
+			who := c.clientIn(sub.prefix.Addr(), c.subnets.find(block))
+			outer = l.classOf(&who)
 		}
 		around[i] = class
 		if named[sub.prefix] || class != outer {

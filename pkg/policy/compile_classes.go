@@ -20,9 +20,11 @@ func (c *compiler) classifyKinds(k *kinds) [][]uint32 {
 			continue
 		}
 		who := &k.clients[kind]
+		latency := v.latency
 		if len(c.atlas.used) > 0 {
 			v = c.atlas.viewFrom(who, v.km)
 		}
+		v.latency = c.out.latencies.from(who, latency)
 		for i := range by {
 			classes[i][kind] = by[i].classOf(who, v)
 		}
@@ -30,8 +32,8 @@ func (c *compiler) classifyKinds(k *kinds) [][]uint32 {
 	return classes
 }
 
-// classifier finds the classes of clients in a layout. What a layout can tell of a client is its rule, its map's order
-// and how near regions are: clients who are alike in these are ranked once.
+// classifier finds the classes of clients in a layout. What a layout can tell of a client is its rule, its map's order,
+// how near regions are and how quick: clients who are alike in these are ranked once.
 type classifier struct {
 	l       *layout
 	asns    map[uint32]bool // that a rule names

@@ -37,11 +37,13 @@ func newAtlas(doc *Document, layouts []*layout) *atlas {
 	return a
 }
 
-// view is how far regions are from a client.
+// view is how far regions are from a client, and what is measured of them.
 type view struct {
 	known bool
 	from  string    // what is taken for the client's place
 	km    []float64 // by Region.Index, of those that count
+
+	latency []*measured // by latency options; nil: no rung knows
 }
 
 // viewFrom measures from a client, into room if that is large enough.
@@ -59,41 +61,65 @@ func (a *atlas) viewFrom(c *client, room []float64) view {
 
 // sketcher makes sketches, using its room again and again.
 type sketcher struct {
-	order []uint16  // regions, by the layout's number
-	km    []float64 // how far each is
-	out   []byte
+	order  []uint16  // regions, by the layout's number
+	values []float64 // how far each is, in space or time
+	out    []byte
 }
 
-// sketch is all that `nearest` under one rule can tell of a view: the regions of its targets in the order of their
-// distance, and for each band and region the last region that is within the band of it. Clients with one sketch, rule
-// and map order have one plan. The next call overwrites what this one gives.
+// sketch is all that `nearest` and `latency` under one rule can tell of a view. Clients with one sketch, rule and map order have
+// one plan. The next call overwrites what this one gives.
 func (s *sketcher) sketch(l *layout, m *matcher, v view) []byte {
 	s.out = s.out[:0]
-	if !v.known || len(m.bands) == 0 {
-		return s.out
-	}
-	s.order = append(s.order[:0], m.regions...)
-	s.km = s.km[:0]
-	for i, r := range s.order { // by insertion: they are few, and this is done for each place on Earth
-		s.km = append(s.km, v.km[l.regions[r].Index])
-		for j := i; j > 0 && s.km[j] < s.km[j-1]; j-- {
-			s.km[j], s.km[j-1] = s.km[j-1], s.km[j]
-			s.order[j], s.order[j-1] = s.order[j-1], s.order[j]
+	if len(m.bands) > 0 {
+		s.begin()
+		if v.known {
+			for _, r := range m.regions {
+				s.insert(r, v.km[l.regions[r].Index])
+			}
 		}
+		s.end(m.bands)
 	}
+	for _, o := range m.latency {
+		s.begin()
+		if known := v.latency[o]; known != nil {
+			for _, r := range m.regions {
+				if ms := known.value(l.regions[r].Index); !math.IsNaN(ms) {
+					s.insert(r, ms)
+				}
+			}
+		}
+		s.end(l.measured.bands[o : o+1])
+	}
+	return s.out
+}
+
+// begin begins the part of one ranker.
+func (s *sketcher) begin() { s.order, s.values = s.order[:0], s.values[:0] }
+
+// insert enters a region by its value.
+func (s *sketcher) insert(r uint16, value float64) { // by insertion: they are few, and this is done for each place on Earth
+	s.order, s.values = append(s.order, r), append(s.values, value)
+	for j := len(s.order) - 1; j > 0 && s.values[j] < s.values[j-1]; j-- {
+		s.values[j], s.values[j-1] = s.values[j-1], s.values[j]
+		s.order[j], s.order[j-1] = s.order[j-1], s.order[j]
+	}
+}
+
+// end writes the regions in the order of their values, and for each band and region the last region that is within the band of it.
+func (s *sketcher) end(bands []float64) {
+	s.out = binary.BigEndian.AppendUint16(s.out, uint16(len(s.order)))
 	for _, r := range s.order {
 		s.out = binary.BigEndian.AppendUint16(s.out, r)
 	}
-	for _, band := range m.bands {
+	for _, band := range bands {
 		end := 0
-		for _, km := range s.km {
-			for end < len(s.km) && withinBand(km, s.km[end], band) {
+		for _, v := range s.values {
+			for end < len(s.values) && withinBand(v, s.values[end], band) {
 				end++
 			}
 			s.out = binary.BigEndian.AppendUint16(s.out, uint16(end))
 		}
 	}
-	return s.out
 }
 
 // bandsOf lists the bands of a rule's `nearest` rankers, each once.

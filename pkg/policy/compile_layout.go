@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"geodns/pkg/geo"
+	"geodns/pkg/rum"
 )
 
 // layout is the compiler's side of a steering layout: policies that differ in their targets alone. It works on the rules
@@ -24,6 +25,8 @@ type layout struct {
 	regionOf []uint16 // by entry
 	pairOf   []int    // by region: its pair's number, or noPair
 	atlas    *atlas   // of all the Document's regions
+	measured *latencies
+	live     *rum.Orders // for explain: with one Version as the orders of measured, and younger scores
 
 	// What classify fills in.
 	classes map[string]uint32
@@ -74,7 +77,7 @@ func signature(p *Policy) string {
 			fmt.Fprintf(&b, " pool %d", slices.Index(slots, pool))
 		}
 		for _, k := range r.Rank {
-			fmt.Fprintf(&b, " rank %d %g %t", k.Kind, k.Band, k.HasBand)
+			fmt.Fprintf(&b, " rank %d %g %t %v", k.Kind, k.Band, k.HasBand, k.Latency)
 			if k.Map != nil {
 				fmt.Fprintf(&b, " map %d", k.Map.Index)
 			}
@@ -137,8 +140,9 @@ func (l *layout) numberRegions() {
 
 // client is one kind of client: what rules and rankers can tell of it.
 type client struct {
-	place  geo.Place
-	subnet int // number in subnets of the longest operator's subnet around it; noSubnet: none
+	place   geo.Place
+	subnet  int // number in subnets of the longest operator's subnet around it; noSubnet: none
+	network int // number in latencies of the network around it that has an order of its own; noSubnet: none
 }
 
 // describe names the client for a message.
@@ -166,12 +170,17 @@ type matcher struct {
 	open    [][]uint16 // by slot of the chain: the entries that its fence leaves
 	regions []uint16   // theirs, each once
 	bands   []float64  // of `nearest`
+	latency []int      // its `latency` options, by their number in latencies
 }
 
-// bind prepares the matchers once all subnets are numbered.
-func (l *layout) bind(s *subnets) {
+// bind prepares the matchers once all subnets and latency options are numbered.
+func (l *layout) bind(s *subnets, measured *latencies) {
+	l.measured = measured
 	for _, r := range l.policy.Rules {
-		m := matcher{rule: r, subnets: s.within(r.Subnets), asns: map[uint32]bool{}, open: make([][]uint16, len(l.slots)), bands: bandsOf(r)}
+		m := matcher{
+			rule: r, subnets: s.within(r.Subnets), asns: map[uint32]bool{}, open: make([][]uint16, len(l.slots)), bands: bandsOf(r),
+			latency: measured.optionsOf(r),
+		}
 		for _, a := range r.ASNs {
 			m.asns[a] = true
 		}

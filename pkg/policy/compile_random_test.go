@@ -7,10 +7,12 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"geodns/internal/source"
 	"geodns/pkg/geo"
 	"geodns/pkg/policy"
+	"geodns/pkg/rum"
 	"geodns/pkg/steering"
 )
 
@@ -20,6 +22,7 @@ type scene struct {
 	hot      []netip.Addr   // addresses around which prefixes lie
 	prefixes []netip.Prefix // that rules, maps and overrides name
 	networks *geo.Networks
+	measured []measurement
 	kind     string // of the targets: both, v4, mixed, hosts
 	regions  []string
 	pools    []string
@@ -44,7 +47,76 @@ func newScene(r *rand.Rand) *scene {
 		}
 	}
 	s.makeNetworks()
+	s.measure()
 	return s
+}
+
+// allRegions are the names of which a world has the first few.
+var allRegions = []string{"fra", "ams", "iad", "sfo", "gru", "nrt", "sin", "syd"}
+
+// measurement is what one rung says of one region.
+type measurement struct {
+	rung   rum.Rung
+	region string
+	tenths int // of a millisecond
+}
+
+// told says whether a measurement counts under some Options: of each rung something is missing for some.
+func (m *measurement) told(o rum.Options) bool {
+	return o.Percentile == 75 || (len(m.rung.String())+len(m.region)+m.tenths)%4 != int(o.Percentile)%4
+}
+
+// measure makes what users measured, in many rungs or none.
+func (s *scene) measure() {
+	if s.r.IntN(4) == 0 {
+		return
+	}
+	seen := map[rum.Rung]bool{}
+	for range s.r.IntN(25) {
+		a, p := one(s.r, s.hot...), randomPlace(s.r)
+		if s.r.IntN(2) == 0 {
+			a = s.address()
+		}
+		bits := 48
+		if a.Is4() {
+			bits = 24
+		}
+		rung := one(s.r, rum.Rung{Kind: rum.RungPrefix, Prefix: netip.PrefixFrom(a, bits).Masked()}, rum.Rung{Kind: rum.RungASN, ASN: 64500 + uint32(s.r.IntN(4)), Code: p.Country},
+			rum.Rung{Kind: rum.RungCountry, Code: p.Country}, rum.Rung{Kind: rum.RungContinent, Code: p.Code().Continent})
+		if seen[rung] || rung.Code == "" && rung.Kind != rum.RungPrefix {
+			continue
+		}
+		seen[rung] = true
+		if n := len(s.measured); n > 0 && s.r.IntN(2) == 0 { // in the order of another rung, but farther apart
+			like, times := s.measured[s.r.IntN(n)].rung, one(s.r, 1, 2, 3)
+			for _, m := range s.measured[:n] {
+				if m.rung == like {
+					s.measured = append(s.measured, measurement{rung, m.region, times * m.tenths})
+				}
+			}
+			continue
+		}
+		for _, name := range some(s.r, len(allRegions), allRegions) {
+			s.measured = append(s.measured, measurement{rung, name, one(s.r, 1, 20, 50)*s.r.IntN(20) + s.r.IntN(2)})
+		}
+	}
+}
+
+// orders are those of a Document, taken at once.
+func (s *scene) orders(doc *policy.Document) *rum.Orders {
+	return rum.NewDecider().Step(time.Unix(0, 0), policy.LatencyOptions(doc), func(o rum.Options) []rum.Scored {
+		by := map[rum.Rung][]rum.Score{}
+		for _, m := range s.measured {
+			if m.told(o) {
+				by[m.rung] = append(by[m.rung], rum.Score{Region: m.region, Score: time.Duration(m.tenths) * 100 * time.Microsecond, Samples: 1e9})
+			}
+		}
+		var out []rum.Scored
+		for rung, scores := range by {
+			out = append(out, rum.Scored{Rung: rung, Scores: scores})
+		}
+		return out
+	})
 }
 
 // one picks an element.
@@ -154,7 +226,7 @@ func list[T any](of []T) string {
 // header writes the regions, pools and maps of a policy file.
 func (s *scene) header() string {
 	var b strings.Builder
-	s.regions = []string{"fra", "ams", "iad", "sfo", "gru", "nrt", "sin", "syd"}[:2+s.r.IntN(7)]
+	s.regions = allRegions[:2+s.r.IntN(7)]
 	b.WriteString("regions:\n")
 	for _, name := range s.regions {
 		fmt.Fprintf(&b, "  - {name: %s, cost: %g, location: [%.2f, %.2f]", name, one(s.r, 0, 0.02, 0.05, 0.1, 0.1, 0.3, 0.7, 0.8),
@@ -240,7 +312,7 @@ func (s *scene) rank() string {
 		out = append(out, fmt.Sprintf("{map: %s}", one(s.r, s.maps...)))
 	}
 	for range s.r.IntN(4) {
-		out = append(out, one(s.r, "nearest", fmt.Sprintf("{nearest: {band: %dkm}}", 1+s.r.IntN(6000)), "latency", "{latency: {band: 15ms}}", "cost",
+		out = append(out, one(s.r, "nearest", fmt.Sprintf("{nearest: {band: %dkm}}", 1+s.r.IntN(6000)), "latency", fmt.Sprintf("{latency: {band: %s, percentile: %d}}", one(s.r, "0.3ms", "5ms", "15ms", "40ms"), 75+s.r.IntN(4)), "cost",
 			fmt.Sprintf("{cost: {band: %g}}", one(s.r, 0.01, 0.03, 0.1, 0.2, 0.5)), "listed"))
 	}
 	return "[" + strings.Join(out, ", ") + "]"

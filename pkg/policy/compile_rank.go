@@ -20,7 +20,7 @@ type ranking struct {
 	l       *layout
 	m       *matcher
 	c       *client
-	view    view // of the layout's regions, if the rule ranks by distance
+	view    view // of the layout's regions, if the rule ranks by distance or latency
 	explain bool
 	pool    string // for explain: the pool at hand
 }
@@ -32,6 +32,9 @@ func (l *layout) plan(rule int, c *client, explain bool) ranked {
 	r := ranking{l: l, m: &l.matchers[rule], c: c, explain: explain}
 	if len(r.m.bands) > 0 {
 		r.view = l.atlas.viewFrom(c, nil)
+	}
+	if len(r.m.latency) > 0 {
+		r.view.latency = l.measured.from(c, nil)
 	}
 	return r.plan()
 }
@@ -109,12 +112,11 @@ func (r *ranking) split(k Ranker, tier []uint16) ([][]uint16, []string) {
 		return r.byValue(tier, k.Band, " km", func(e uint16) float64 { return r.view.km[r.l.entries[e].Region.Index] },
 			func(v float64) string { return fmt.Sprintf("nearest: %.0f km from %s", v, r.view.from) })
 	case RankCost:
-		return r.byValue(tier, k.Band, "", func(e uint16) float64 { return r.l.entries[e].Region.Cost },
-			func(v float64) string { return fmt.Sprintf("cost: %g", v) })
+		return r.byCost(k, tier)
 	case RankListed:
 		return r.listed(tier)
 	case RankLatency:
-		return r.whole(tier, "latency: nothing measured")
+		return r.byLatency(k, tier)
 	case RankMap:
 	}
 	return r.whole(tier, "")

@@ -96,7 +96,8 @@ func randomWorld(t *testing.T, r *rand.Rand, set *zone.Set, refused *int) *world
 	lost := r.IntN(10) == 0
 	in := policy.Input{Networks: s.networks, Zones: set, GeoLost: lost}
 	doc, text := s.document(func(doc *policy.Document, text string) bool {
-		w := &twin{doc: doc, networks: s.networks, addrs: flatAddrs}
+		w := &twin{doc: doc, networks: s.networks, addrs: flatAddrs, measured: s.measured}
+		in.Orders = s.orders(doc)
 		sound := w.sound(doc.Policies[0])
 		c, found := policy.Compile(doc, in)
 		if sound != (c != nil) {
@@ -107,7 +108,8 @@ func randomWorld(t *testing.T, r *rand.Rand, set *zone.Set, refused *int) *world
 		}
 		return sound
 	})
-	w := &world{scene: s, text: text, twin: &twin{doc: doc, networks: s.networks, addrs: flatAddrs, lost: lost}}
+	w := &world{scene: s, text: text, twin: &twin{doc: doc, networks: s.networks, addrs: flatAddrs, lost: lost, measured: s.measured}}
+	in.Orders = s.orders(doc)
 	c, found := policy.Compile(doc, in)
 	if c == nil {
 		t.Fatalf("refused together, and taken alone:\n%s\n%s", lines(found), text)
@@ -326,6 +328,7 @@ func TestCompileIsFixed(t *testing.T) {
 		head, body, _ := strings.Cut(w.text, "policies:\n")
 		for _, texts := range [][]string{{w.text}, {head, "policies:\n" + body}, {"policies:\n" + body, head}} {
 			doc, _ := parseText(texts...)
+			in.Orders = w.orders(doc)
 			c, _ := policy.Compile(doc, in)
 			if got, want := c.Table.ID(), w.compiled.Table.ID(); got != want {
 				t.Fatalf("tables %s and %s of %d files\n%s", got, want, len(texts), w.text)

@@ -7,6 +7,7 @@ import (
 	"sort"
 
 	"geodns/pkg/policy"
+	"geodns/pkg/rum"
 )
 
 // named lists the subnets that a policy's rules and maps name.
@@ -24,7 +25,8 @@ func twinNamed(p *policy.Policy) (out []netip.Prefix) {
 	return out
 }
 
-// blocks cuts a family where the place changes or a subnet of the policy begins or ends: the first block of each piece.
+// blocks cuts a family where the place changes, or a subnet of the policy or a measured network begins or ends: the first block of
+// each piece.
 func (w *twin) blocks(p *policy.Policy, v4 bool) (out []netip.Prefix) {
 	key := fmt.Sprint(p.Name, v4)
 	if known, ok := w.cuts[key]; ok {
@@ -38,7 +40,13 @@ func (w *twin) blocks(p *policy.Policy, v4 bool) (out []netip.Prefix) {
 	for _, r := range w.runs(family) {
 		starts = append(starts, twinStart(r, v4))
 	}
-	for _, s := range twinNamed(p) {
+	subnets := twinNamed(p)
+	for _, m := range w.measured {
+		if m.rung.Kind == rum.RungPrefix {
+			subnets = append(subnets, m.rung.Prefix)
+		}
+	}
+	for _, s := range subnets {
 		if s.Addr().Is4() == v4 && !twinLong(s) {
 			starts = append(starts, s.Addr())
 			if behind := last(s).Next(); behind.IsValid() {

@@ -13,6 +13,7 @@ import (
 
 	"geodns/pkg/geo"
 	"geodns/pkg/policy"
+	"geodns/pkg/rum"
 	"geodns/pkg/steering"
 )
 
@@ -30,7 +31,8 @@ import (
 type twin struct {
 	doc      *policy.Document
 	networks *geo.Networks
-	lost     bool                        // of the geo data
+	lost     bool // of the geo data
+	measured []measurement
 	addrs    func(string) []netip.Addr   // of a host name, for `flatten`
 	verdicts map[string]steering.Verdict // by target
 	known    map[string]string           // plans worked out before
@@ -286,9 +288,57 @@ func (w *twin) split(k policy.Ranker, tier []*policy.Target, client netip.Prefix
 			out = append(out, []*policy.Target{t})
 		}
 		return out
-	case policy.RankLatency: // nothing is measured
+	case policy.RankLatency:
+		return w.byLatency(k, tier, client)
 	}
 	return [][]*policy.Target{tier}
+}
+
+// byLatency splits a tier by what the finest rung says that knows the client; what it does not know is one tier behind.
+func (w *twin) byLatency(k policy.Ranker, tier []*policy.Target, client netip.Prefix) [][]*policy.Target {
+	place := w.place(client)
+	var spoken rum.Rung
+	score, found := map[string]string{}, false
+	for _, kind := range []rum.RungKind{rum.RungContinent, rum.RungCountry, rum.RungASN, rum.RungPrefix} {
+		for _, m := range w.measured {
+			its := m.rung.Kind == kind && m.told(k.Latency)
+			switch kind {
+			case rum.RungPrefix:
+				its = its && m.rung.Prefix.Contains(client.Addr())
+			case rum.RungASN:
+				its = its && m.rung.ASN == place.ASN && m.rung.Code == place.Country
+			case rum.RungCountry:
+				its = its && m.rung.Code == place.Country
+			case rum.RungContinent:
+				codes := twinCodes(place)
+				its = its && len(codes) > 0 && m.rung.Code == codes[0]
+			}
+			if !its {
+				continue
+			}
+			if !found || spoken != m.rung {
+				score, found, spoken = map[string]string{}, true, m.rung
+			}
+			score[m.region] = fmt.Sprintf("%d.%d", m.tenths/10, m.tenths%10)
+		}
+	}
+	var known, rest []*policy.Target
+	for _, t := range tier {
+		if score[t.Region.Name] != "" {
+			known = append(known, t)
+		} else {
+			rest = append(rest, t)
+		}
+	}
+	if len(known) == 0 {
+		return [][]*policy.Target{tier}
+	}
+	band := twinDecimal(float64(k.Latency.Band.Microseconds()) / 1000)
+	out := banded(known, band, func(t *policy.Target) string { return score[t.Region.Name] })
+	if len(rest) > 0 {
+		out = append(out, rest)
+	}
+	return out
 }
 
 // pool ranks one pool: the fence, the rankers from left to right, then behind each tier its regions' pairs.
@@ -364,6 +414,11 @@ func (w *twin) text(p *policy.Policy, client netip.Prefix) string {
 	fmt.Fprint(&key, p.Name, w.place(client)) // all that a plan can hang on: the place, and the subnets that are named
 	for _, subnet := range twinNamed(p) {
 		fmt.Fprint(&key, " ", twinIn(subnet, client))
+	}
+	for _, m := range w.measured {
+		if m.rung.Kind == rum.RungPrefix && m.rung.Prefix.Contains(client.Addr()) {
+			fmt.Fprint(&key, m.rung.Prefix)
+		}
 	}
 	if text, ok := w.known[key.String()]; ok {
 		return text

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"geodns/pkg/rum"
 	"geodns/pkg/steering"
 	"geodns/pkg/zone"
 )
@@ -26,6 +27,8 @@ type Scene struct {
 	Zones    *zone.Set
 	Compiled *Compiled
 	States   *steering.States
+	// Orders are the measured orders of now, whose scores are shown where the Table was made of the same; nil: those that it was made of.
+	Orders *rum.Orders
 	// Records describes an address's place in each database, a line each; nil: not shown.
 	Records func(netip.Addr) []string
 	// IgnoresECS says of a zone, by its origin, whether client subnets are ignored for its names; nil: none does.
@@ -247,6 +250,7 @@ func (c *Compiled) offered(id steering.PolicyID, qtype uint16) (steering.Type, b
 func (s Scene) plan(e *Explanation, id steering.PolicyID, client steering.Client, tr *steering.Trace) error {
 	c := s.Compiled
 	l, p := c.layoutFor(id), c.Document.Policies[id]
+	l.live = s.Orders
 	e.Cell = tr.Cell.String()
 	if tr.Long.IsValid() {
 		e.Cell = tr.Long.String() + " (an operator's subnet, longer than a cell)"
@@ -312,7 +316,7 @@ func (c *Compiled) clientAt(at steering.Client) client {
 			return c.long[i].client
 		}
 	}
-	return client{place: c.networks.At(at.Addr()), subnet: subnet}
+	return c.clientIn(at.Addr(), subnet)
 }
 
 // result is what became of a target, the first pass's reason added where a later one answered.

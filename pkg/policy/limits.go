@@ -63,7 +63,7 @@ const (
 	capacityMax = 1e12
 	// bandKilometersMax is half the Earth's girth: no two places are farther apart.
 	bandKilometersMax = 20_038
-	// bandLatencyMax is a latency at which nothing is near any more.
+	// bandLatencyMax is a latency at which nothing is near any more; a region where everything fails is not worse than that.
 	bandLatencyMax = 10 * time.Second
 	// pauseMax bounds the dwell of a latency ranking, and a RUM value's age.
 	pauseMax = 7 * 24 * time.Hour
@@ -71,7 +71,7 @@ const (
 	expiryWarningMax = 366 * 24 * time.Hour
 	// samplesMax bounds min_samples.
 	samplesMax = 1_000_000
-	// factorMax bounds the weights of jitter and errors in a latency ranking.
+	// factorMax bounds the weight of jitter in a latency ranking.
 	factorMax = 1000
 )
 

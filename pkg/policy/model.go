@@ -9,6 +9,7 @@ import (
 	"geodns/internal/source"
 	"geodns/pkg/geo"
 	"geodns/pkg/health"
+	"geodns/pkg/rum"
 )
 
 // Document is all policy files of a folder, joined and checked. Every list but a pool's targets, a policy's rules and
@@ -261,20 +262,31 @@ type Ranker struct {
 	Kind    RankerKind
 	Place   source.Place
 	Map     *Map    // of RankMap alone
-	Band    float64 // kilometers (nearest), cost units (cost) or milliseconds (latency)
+	Band    float64 // as given: kilometers (nearest), cost units (cost) or milliseconds (latency)
 	HasBand bool
-	Latency LatencyOptions // of RankLatency alone
+	Latency rum.Options // of RankLatency alone; defaults filled in
 
 	mapRef ref
 }
 
-// LatencyOptions refine a ranking by measured latency. They are read and checked, and say nothing as long as nothing is
-// measured. Zero: not given.
-type LatencyOptions struct {
-	Percentile   float64 // of the measured times, in (0, 100)
-	Dwell        time.Duration
-	MinSamples   int
-	JitterWeight float64
-	ErrorWeight  float64
-	MaxAge       time.Duration
+// latencyDefaults are what a ranking by measured latency goes by where its options are not given.
+func latencyDefaults() rum.Options {
+	return rum.Options{
+		Percentile: 75, Band: 15 * time.Millisecond, Dwell: time.Minute, MinSamples: 50,
+		JitterWeight: 0.5, ErrorWeight: 500 * time.Millisecond, MaxAge: 15 * time.Minute,
+	}
+}
+
+// LatencyOptions lists what the Document's policies rank by measured latency with, each once: what orders are wanted for.
+func LatencyOptions(d *Document) (out []rum.Options) {
+	for _, p := range d.Policies {
+		for _, r := range p.Rules {
+			for _, k := range r.Rank {
+				if k.Kind == RankLatency && !slices.Contains(out, k.Latency) {
+					out = append(out, k.Latency)
+				}
+			}
+		}
+	}
+	return out
 }

@@ -10,6 +10,7 @@ import (
 	"geodns/pkg/geo"
 	"geodns/pkg/health"
 	"geodns/pkg/policy"
+	"geodns/pkg/rum"
 )
 
 // load reads one file that must be right.
@@ -78,7 +79,7 @@ policies:
       - name: all
         pool: web
         fence: none
-        rank: [{map: m}, {latency: {band: 1.5ms, percentile: 95, dwell: 5m, min_samples: 100, jitter_weight: 0.5, error_weight: 2, max_age: 1h}},
+        rank: [{map: m}, {latency: {band: 1.5ms, percentile: 95, dwell: 5m, min_samples: 100, jitter_weight: 0.5, error_weight: 2s, max_age: 1h}},
                {cost: {band: 0.01}}, {nearest: {band: 100.5km}}, listed]
 maps:
   - {name: m, areas: {EU-DE: ["*", b, a], default: [b, "*", a], EU: [a, b, "*"], NA: [b]}, subnets: {192.0.2.0/24: [b]}}
@@ -173,8 +174,8 @@ func checkModelPolicy(t *testing.T, doc *policy.Document) {
 	if rank[0].Map != doc.Maps[0] {
 		t.Errorf("map %+v", rank[0].Map)
 	}
-	if want := (policy.LatencyOptions{
-		Percentile: 95, Dwell: 5 * time.Minute, MinSamples: 100, JitterWeight: 0.5, ErrorWeight: 2, MaxAge: time.Hour,
+	if want := (rum.Options{
+		Percentile: 95, Band: 1500 * time.Microsecond, Dwell: 5 * time.Minute, MinSamples: 100, JitterWeight: 0.5, ErrorWeight: 2 * time.Second, MaxAge: time.Hour,
 	}); rank[1].Latency != want {
 		t.Errorf("latency %+v, want %+v", rank[1].Latency, want)
 	}

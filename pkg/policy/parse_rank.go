@@ -68,7 +68,9 @@ func (p *parser) rankerKind(r *Ranker, word string, at source.Place) bool {
 	words := make([]string, 0, RankListed+1)
 	for k := RankMap; k <= RankListed; k++ {
 		if k.String() == word {
-			r.Kind = k
+			if r.Kind = k; k == RankLatency {
+				r.Latency = latencyDefaults()
+			}
 			return true
 		}
 		words = append(words, k.String())
@@ -135,40 +137,41 @@ func costUnits(p *parser, v source.Value) (float64, bool) {
 	return f, ok
 }
 
-// milliseconds reads a difference of latencies such as 15ms.
-func milliseconds(p *parser, v source.Value) (float64, bool) {
-	d, ok := v.Duration(p.fs, time.Microsecond, bandLatencyMax)
-	return float64(d) / float64(time.Millisecond), ok
-}
-
 // latency reads the options of a ranking by measured latency.
 func (p *parser) latency(r *Ranker, v source.Value) {
 	m, ok := v.Map(p.fs, "band", "percentile", "dwell", "min_samples", "jitter_weight", "error_weight", "max_age")
 	if !ok {
 		return
 	}
-	p.band(r, m.Get("band"), milliseconds)
 	o := &r.Latency
+	if b := m.Get("band"); b.Exists() {
+		if o.Band, r.HasBand = b.Duration(p.fs, time.Microsecond, bandLatencyMax); r.HasBand {
+			r.Band = inMilliseconds(o.Band)
+		}
+	}
 	if pc := m.Get("percentile"); pc.Exists() {
 		o.Percentile, ok = pc.Float(p.fs, 0, 100)
 		if ok && (o.Percentile == 0 || o.Percentile == 100) {
 			p.errorf(pc, "percentile %g is out of range: above 0 and below 100", o.Percentile)
 		}
 	}
-	o.Dwell = p.duration(m.Get("dwell"), 0, pauseMax)
+	p.given(&o.Dwell, m.Get("dwell"), 0, pauseMax)
 	if n := m.Get("min_samples"); n.Exists() {
 		o.MinSamples = p.count(n, 1, samplesMax)
 	}
-	o.JitterWeight = p.factor(m.Get("jitter_weight"))
-	o.ErrorWeight = p.factor(m.Get("error_weight"))
-	o.MaxAge = p.duration(m.Get("max_age"), time.Second, pauseMax)
+	if w := m.Get("jitter_weight"); w.Exists() {
+		o.JitterWeight, _ = w.Float(p.fs, 0, factorMax)
+	}
+	p.given(&o.ErrorWeight, m.Get("error_weight"), 0, bandLatencyMax)
+	p.given(&o.MaxAge, m.Get("max_age"), time.Second, pauseMax)
 }
 
-// factor reads a weight of one thing against another, 0 if the key is absent.
-func (p *parser) factor(v source.Value) float64 {
-	if !v.Exists() {
-		return 0
+// given reads a time if its key is there.
+func (p *parser) given(d *time.Duration, v source.Value, lo, hi time.Duration) {
+	if v.Exists() {
+		*d, _ = v.Duration(p.fs, lo, hi)
 	}
-	f, _ := v.Float(p.fs, 0, factorMax)
-	return f
 }
+
+// inMilliseconds is a time as people compare latencies.
+func inMilliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

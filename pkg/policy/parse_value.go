@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -295,13 +294,4 @@ func allDigits(s string) bool {
 func (p *parser) count(v source.Value, lo, hi int64) int {
 	n, _ := v.Int(p.fs, lo, hi)
 	return int(n)
-}
-
-// duration reads a time, 0 if the key is absent.
-func (p *parser) duration(v source.Value, lo, hi time.Duration) time.Duration {
-	if !v.Exists() {
-		return 0
-	}
-	d, _ := v.Duration(p.fs, lo, hi)
-	return d
 }

@@ -39,7 +39,8 @@ const (
 	halfLives = 3
 
 	// shardCount is how many locks intake is spread over; some per core of a large machine.
-	shardCount = 64
+	shardBits  = 6
+	shardCount = 1 << shardBits
 
 	// groupShare: while memory is full, a network of an ASN that holds more than an eighth of it is less useful than any other.
 	// Address space is cheap in IPv6, and else one allocation could push everyone out.
@@ -212,7 +213,7 @@ func (c *Collector) factor(after time.Duration) float64 {
 // shardOf gives the shard of a network.
 func (c *Collector) shardOf(key networkKey) *shard {
 	// Fibonacci hashing: neighbors come into different shards.
-	return &c.shards[uint64(key)*0x9e3779b97f4a7c15>>(64-6)]
+	return &c.shards[uint64(key)*0x9e3779b97f4a7c15>>(64-shardBits)]
 }
 
 // add counts a sample that may be true.

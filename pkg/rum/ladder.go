@@ -217,7 +217,7 @@ func trimmedErrors(votes []vote) float64 {
 
 const (
 	// What a network, a sketch and a bin take in memory, with their part of maps and of what the allocator rounds up.
-	networkBytes = 256
+	networkBytes = 288
 	sketchBytes  = 64
 	binBytes     = 4
 )

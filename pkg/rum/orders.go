@@ -92,13 +92,21 @@ func (o *Orders) For(options Options, client netip.Prefix, p geo.Place) *Order {
 	return nil
 }
 
-// Prefixes lists the networks that have a rung of their own under some Options, sorted.
-func (o *Orders) Prefixes() (out []netip.Prefix) {
+// Rung gives the order of one rung; nil: there is none.
+func (o *Orders) Rung(options Options, r Rung) *Order {
 	if o == nil {
 		return nil
 	}
-	for _, rungs := range o.by {
-		for rung := range rungs {
+	return o.by[options][r]
+}
+
+// Prefixes lists the networks that have an order of their own under some of the Options, sorted by family, address and length.
+func (o *Orders) Prefixes(options []Options) (out []netip.Prefix) {
+	if o == nil {
+		return nil
+	}
+	for _, of := range options {
+		for rung := range o.by[of] {
 			if rung.Kind == RungPrefix {
 				out = append(out, rung.Prefix)
 			}

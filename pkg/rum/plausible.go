@@ -37,8 +37,10 @@ func (c *Collector) client(a netip.Addr) bool {
 		return false
 	case a.Is4():
 		b := a.As4()
-		shared := b[0] == 100 && b[1]&0xc0 == 64                                              // RFC 6598
-		return !shared && b[0] != 0 && b[0] < 240 && !(b[0] == 192 && b[1] == 0 && b[2] == 0) // RFC 6890
+		shared := b[0] == 100 && b[1]&0xc0 == 64 // RFC 6598
+		// This network, the class E, and what IETF protocols use: RFC 6890.
+		special := b[0] == 0 || b[0] >= 240 || b[0] == 192 && b[1] == 0 && b[2] == 0
+		return !shared && !special
 	}
 	b := a.As16()
 	return b[0]&0xe0 == 0x20 // the global unicast space, RFC 4291 section 2.4

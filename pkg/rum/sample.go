@@ -72,7 +72,7 @@ func (r Rung) String() string {
 	return r.Code
 }
 
-// Options are what a latency ranker makes of what was measured. No field is zero but Dwell.
+// Options are what a latency ranker makes of what was measured. No field is zero but Dwell and the weights.
 type Options struct {
 	Percentile   float64       // of the measured times, in (0, 100)
 	Band         time.Duration // differences below it are none

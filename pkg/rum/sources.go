@@ -3,42 +3,66 @@ package rum
 import (
 	"math"
 	"math/bits"
+	"slices"
 )
 
-// sources counts the sources of a network in one window and bounds what each of them may send: a HyperLogLog of 64 registers, and
-// beside each register how many samples the sources in it have sent. The high half of a byte is the register, the low half the
-// count. Which source is in which register is known by a hash whose key lives for a window in memory: there is no way back.
+// sources counts the sources of a network in one window and bounds what each of them may send. It is a HyperLogLog of 64 registers
+// with, as in HyperLogLog++, the hashes themselves while they are few: whether a network has the sources it needs to be shown is
+// then no estimate. Beside each register stands how many samples the sources in it have sent, so that no table of sources is needed
+// that an attacker could fill. Sources of one network that share a register share its budget; a network of so many sources has more
+// samples than are wanted of it anyway.
 //
-// Sources of one network that share a register share its budget. A network of more sources has more samples than are wanted of it
-// anyway, and so no table of sources is needed that an attacker could fill.
-type sources [registers]uint8
+// A source is known by a hash whose key lives for a window in memory and nowhere else: there is no way back.
+type sources struct {
+	// registers: the high half of a byte is the register, the low half the samples.
+	registers [registers]uint8
+	few       [fewMax]uint16 // the first hashes, a part of each; 1 of 65,000 pairs is alike, and counts as one
+	fewCount  uint8          // of few; more than fewMax: there are more, and few is of no use
+}
 
 const (
-	// registers of the HyperLogLog: a /24 has 256 sources at most, which 64 registers count to 10 %; 10 of them to 1.
+	// registers of the HyperLogLog: a /24 has 256 sources at most, which 64 registers count to some 10 %.
 	registers    = 64
 	registerBits = 6
 
+	// rankMax is the highest register, in half a byte: for 2^15 times as many sources as there are registers.
+	rankMax = 15
+
+	// fewMax is how many sources are counted exactly: more than are usually wanted for a network to be shown.
+	fewMax = 16
+
 	// sourceBudget is how many samples of one source count in a window: four page views of three measurements. It fits half a byte.
 	sourceBudget = 12
-
-	// rankMax is the highest register.
-	rankMax = 15
 )
 
 // full reports whether the source of that hash has sent its samples.
-func (s *sources) full(hash uint64) bool { return s[hash%registers]&0xf >= sourceBudget }
+func (s *sources) full(hash uint64) bool { return s.registers[hash%registers]&0xf >= sourceBudget }
 
 // add counts a sample of the source of that hash, which is not full.
 func (s *sources) add(hash uint64) {
-	r := &s[hash%registers]
+	r := &s.registers[hash%registers]
 	rank := uint8(min(bits.TrailingZeros64(hash>>registerBits)+1, rankMax))
 	*r = max(*r>>4, rank)<<4 | *r&0xf + 1
+	if s.fewCount > fewMax {
+		return
+	}
+	short := uint16(hash >> 48)
+	if slices.Contains(s.few[:s.fewCount], short) {
+		return
+	}
+	if s.fewCount < fewMax {
+		s.few[s.fewCount] = short
+	}
+	s.fewCount++
 }
 
-// count estimates how many different sources were added.
+// count is how many different sources were added: up to fewMax never more than there were, above it an estimate.
 func (s *sources) count() int {
+	if s.fewCount <= fewMax {
+		return int(s.fewCount)
+	}
 	sum, zero := 0.0, 0
-	for _, r := range s {
+	for _, r := range s.registers {
 		if r == 0 {
 			zero++
 		}
@@ -49,5 +73,5 @@ func (s *sources) count() int {
 	if estimate <= 2.5*registers && zero > 0 {
 		estimate = registers * math.Log(registers/float64(zero))
 	}
-	return int(math.Round(estimate))
+	return max(int(math.Round(estimate)), fewMax+1)
 }

@@ -1,0 +1,209 @@
+package policy
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"geodns/pkg/rum"
+)
+
+// latencies finds what is measured for clients. What it gives is the same for all clients of a cell: the network that has an
+// order of its own, and the place.
+type latencies struct {
+	orders   *rum.Orders
+	options  []rum.Options  // of the Document
+	bands    []float64      // theirs, in milliseconds
+	networks []netip.Prefix // with an order of their own, sorted and disjoint in each family
+	regions  map[string]int // Region.Index by name
+	known    map[*rum.Order]*measured
+}
+
+// measured is one order as the compiler ranks by it.
+type measured struct {
+	order   *rum.Order
+	regions []int     // Region.Index of those that are known, sorted
+	ms      []float64 // their settled scores
+}
+
+// value is a region's settled score in milliseconds, NaN where none is known.
+func (m *measured) value(region int) float64 {
+	if i, known := slices.BinarySearch(m.regions, region); known {
+		return m.ms[i]
+	}
+	return math.NaN()
+}
+
+// newLatencies prepares orders for a Document.
+func newLatencies(doc *Document, orders *rum.Orders) *latencies {
+	x := &latencies{orders: orders, options: LatencyOptions(doc), regions: map[string]int{}, known: map[*rum.Order]*measured{}}
+	for i, r := range doc.Regions {
+		x.regions[r.Name] = i
+	}
+	for _, o := range x.options {
+		x.bands = append(x.bands, inMilliseconds(o.Band))
+		for _, order := range orders.All(o) {
+			x.known[order] = x.measure(order)
+		}
+	}
+	x.networks = orders.Prefixes(x.options)
+	return x
+}
+
+// measure reads an order.
+func (x *latencies) measure(order *rum.Order) *measured {
+	m := &measured{order: order, regions: make([]int, 0, len(order.Regions)), ms: make([]float64, 0, len(order.Regions))}
+	for _, r := range order.Regions {
+		if region, served := x.regions[r.Region]; served {
+			i, _ := slices.BinarySearch(m.regions, region)
+			m.regions, m.ms = slices.Insert(m.regions, i, region), slices.Insert(m.ms, i, inMilliseconds(r.Score))
+		}
+	}
+	return m
+}
+
+// networkOf finds the network around an address that has an order of its own, or noSubnet.
+func (x *latencies) networkOf(a netip.Addr) int {
+	i, exact := slices.BinarySearchFunc(x.networks, netip.PrefixFrom(a, a.BitLen()), comparePrefix)
+	if !exact {
+		i--
+	}
+	if i >= 0 && x.networks[i].Contains(a) {
+		return i
+	}
+	return noSubnet
+}
+
+// from gives what is measured for a client, by options, into room if that is large enough.
+func (x *latencies) from(c *client, room []*measured) []*measured {
+	out := room[:0]
+	var network netip.Prefix
+	if c.network != noSubnet {
+		network = x.networks[c.network]
+	}
+	for _, o := range x.options {
+		var m *measured
+		if order := x.orders.For(o, network, c.place); order != nil {
+			m = x.known[order]
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// optionsOf numbers the options of a rule's `latency` rankers, each once.
+func (x *latencies) optionsOf(r *Rule) (out []int) {
+	for _, k := range r.Rank {
+		if k.Kind != RankLatency {
+			continue
+		}
+		if o := slices.Index(x.options, k.Latency); !slices.Contains(out, o) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// measuredBy gives what is measured for the client at hand under a ranker; nil: no rung knows.
+func (r *ranking) measuredBy(k Ranker) *measured {
+	return r.view.latency[slices.Index(r.l.measured.options, k.Latency)]
+}
+
+// byLatency orders a tier by settled scores; regions of which nothing is known are one tier behind the others.
+func (r *ranking) byLatency(k Ranker, tier []uint16) (out [][]uint16, why []string) {
+	m := r.measuredBy(k)
+	if m == nil {
+		return r.whole(tier, "latency: nothing measured")
+	}
+	var known, unknown []uint16
+	for _, e := range tier {
+		if math.IsNaN(m.value(r.l.entries[e].Region.Index)) {
+			unknown = append(unknown, e)
+		} else {
+			known = append(known, e)
+		}
+	}
+	if len(known) == 0 {
+		return r.whole(tier, fmt.Sprintf("latency by %s: nothing measured of these regions", m.order.Rung))
+	}
+	band := inMilliseconds(k.Latency.Band)
+	out, why = r.byValue(known, band, " ms", func(e uint16) float64 { return m.value(r.l.entries[e].Region.Index) },
+		func(v float64) string { return fmt.Sprintf("latency by %s: %g ms", m.order.Rung, v) })
+	if r.explain {
+		for i := range out {
+			why[i] += " (" + r.scoresNow(k, m, r.regionNames(out[i])) + ")"
+		}
+	}
+	if len(unknown) == 0 {
+		return out, why
+	}
+	if r.explain {
+		why = append(why, fmt.Sprintf("latency by %s: not measured", m.order.Rung))
+	}
+	return append(out, unknown), why
+}
+
+// scoresNow tells what is measured of regions.
+func (r *ranking) scoresNow(k Ranker, m *measured, regions []string) string {
+	order := m.order
+	if live := r.l.live.Rung(k.Latency, order.Rung); live != nil && r.l.live.Version() == r.l.measured.orders.Version() {
+		order = live
+	}
+	var out []string
+	for _, name := range regions {
+		i := slices.IndexFunc(order.Scores, func(s rum.Score) bool { return s.Region == name })
+		if i < 0 {
+			out = append(out, name+" not measured now")
+			continue
+		}
+		s := &order.Scores[i]
+		out = append(out, fmt.Sprintf("%s %s ms now: quantile %s ms, jitter %s ms, errors %.3g %%, %.0f samples, the last %s ago", name,
+			tenths(s.Score), tenths(s.Quantile), tenths(s.Jitter), s.Errors*100, s.Samples, s.Age.Round(time.Second)))
+	}
+	return strings.Join(out, "; ")
+}
+
+// byCost orders a tier by its regions' costs, and tells what that pays in time where latency was ranked before.
+func (r *ranking) byCost(k Ranker, tier []uint16) ([][]uint16, []string) {
+	out, why := r.byValue(tier, k.Band, "", func(e uint16) float64 { return r.l.entries[e].Region.Cost },
+		func(v float64) string { return fmt.Sprintf("cost: %g", v) })
+	if !r.explain {
+		return out, why
+	}
+	rank := r.m.rule.Rank
+	before := slices.IndexFunc(rank, func(o Ranker) bool { return o.Kind == RankLatency })
+	if before < 0 || before > slices.IndexFunc(rank, func(o Ranker) bool { return o.Kind == RankCost }) {
+		return out, why
+	}
+	if m := r.measuredBy(rank[before]); m != nil {
+		for i := range out {
+			why[i] += r.trade(m, tier, out[i])
+		}
+	}
+	return out, why
+}
+
+// trade tells how much slower the quickest of some entries of a tier are than the tier's, and how much cheaper.
+func (r *ranking) trade(m *measured, tier, of []uint16) string {
+	quickest := func(among []uint16) *Region {
+		best := r.l.entries[among[0]].Region
+		for _, e := range among {
+			if region := r.l.entries[e].Region; m.value(region.Index) < m.value(best.Index) {
+				best = region
+			}
+		}
+		return best
+	}
+	best, taken := quickest(tier), quickest(of)
+	paid, saved := m.value(taken.Index)-m.value(best.Index), best.Cost-taken.Cost
+	if math.IsNaN(paid) || saved <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %.1f ms slower than %s and %.6g cheaper", paid, best.Name, saved)
+}
+
+// tenths writes a time in milliseconds, to a tenth.
+func tenths(d time.Duration) string { return fmt.Sprintf("%.1f", inMilliseconds(d)) }
