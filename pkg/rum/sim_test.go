@@ -18,6 +18,26 @@ import (
 )
 
 // The whole loop on a latency matrix: client networks send beacons, a Collector counts them, a Decider makes orders of the View, a
+// compare counts what became of the orders.
+func (s *simSystem) compare() {
+	keys := map[rum.Rung]string{}
+	for _, o := range s.orders.All(simOptions) {
+		keys[o.Rung] = fmt.Sprint(o.Tiers(simOptions.Band))
+		switch was, known := s.keys[o.Rung]; {
+		case !known:
+			s.came++
+		case was != keys[o.Rung]:
+			s.changed[o.Rung.Kind]++
+		}
+	}
+	for rung := range s.keys {
+		if _, known := keys[rung]; !known {
+			s.went++
+		}
+	}
+	s.keys = keys
+}
+
 // plan follows from the orders, and clients go where their resolver's cached answer sends them. It is driven by a clock of its own.
 
 const (
@@ -55,11 +75,21 @@ type simSystem struct {
 	plans     [][]int      // regions by network, the best first: what its beacons measure
 	lies      map[int]simLiar
 	counts    rum.Counts
-	moved     int // answers that changed, since it was set to zero
-	changed   int // orders that changed, came or went, since then
-	keys      map[rum.Rung]string
-	cached    []simCached // by resolver's network
+	keys      map[rum.Rung]string // the tiers of all orders
+	rungs     []int               // by network: the kind of the rung that answers, simNone: none does
+	simChurn
+	cached []simCached // by resolver's network
 }
+
+// simChurn is what changed.
+type simChurn struct {
+	moved      int          // answers of networks
+	changed    [simNone]int // orders by their kind
+	came, went int          // orders of rungs that began or ceased to know
+}
+
+// simNone stands behind the kinds of rungs for a network of which none knows.
+const simNone = int(rum.RungContinent) + 1
 
 // simCached is an answer in a resolver's cache.
 type simCached struct {
@@ -70,7 +100,7 @@ type simCached struct {
 // newSimSystem makes the loop of a world, the plans by distance.
 func newSimSystem(t testing.TB, w *simWorld, seed uint64) *simSystem {
 	s := &simSystem{
-		world: w, now: simStart, decider: rum.NewDecider(), keys: map[rum.Rung]string{},
+		world: w, now: simStart, decider: rum.NewDecider(), rungs: make([]int, len(w.networks)),
 		answers: make([]int, len(w.networks)), plans: make([][]int, len(w.networks)), cached: make([]simCached, len(w.networks)),
 	}
 	for i := range w.networks {
@@ -191,25 +221,13 @@ func simPoisson(random *rand.Rand, mean float64) (n int) {
 
 // plan follows from the orders: rank [{latency: {band: 15ms}}, nearest], regions of which nothing is known behind, by distance.
 func (s *simSystem) plan() {
-	keys := map[rum.Rung]string{}
-	for _, o := range s.orders.All(simOptions) {
-		keys[o.Rung] = fmt.Sprint(o.Tiers(simOptions.Band))
-	}
-	for rung, key := range keys {
-		if s.keys[rung] != key {
-			s.changed++
-		}
-	}
-	for rung := range s.keys {
-		if _, ok := keys[rung]; !ok {
-			s.changed++
-		}
-	}
-	s.keys = keys
+	s.compare()
 	for i := range s.world.networks {
 		n := &s.world.networks[i]
 		plan := slices.Clone(n.near)
+		s.rungs[i] = simNone
 		if order := s.orders.For(simOptions, n.prefix, n.place); order != nil {
+			s.rungs[i] = int(order.Rung.Kind)
 			tier := map[int]int{}
 			for k, regions := range order.Tiers(simOptions.Band) {
 				for _, name := range regions {
@@ -266,7 +284,18 @@ func (h *simHistogram) at(quantile float64) float64 {
 }
 
 // simMeter is the latency of clients by who chose their region.
-type simMeter struct{ nearest, steered, own, oracle simHistogram }
+type simMeter struct {
+	nearest, steered, own, oracle simHistogram
+	kinds                         [simNone + 1]simLoss
+}
+
+// simLoss is what clients lose to the oracle in the mean, by the kind of the rung that answers them. Weighted sums, in milliseconds.
+type simLoss struct{ weight, steered, nearest float64 }
+
+// add counts another.
+func (l *simLoss) add(o simLoss) {
+	l.weight, l.steered, l.nearest = l.weight+o.weight, l.steered+o.steered, l.nearest+o.nearest
+}
 
 // measure counts one request of each network, which weighs what its clients ask now. The luck is the same for all choices.
 func (m *simMeter) measure(s *simSystem, random *rand.Rand) {
@@ -277,6 +306,8 @@ func (m *simMeter) measure(s *simSystem, random *rand.Rand) {
 		m.steered.add(n.latency(s.steered(i), noise), weight)
 		m.own.add(n.latency(s.answers[i], noise), weight)
 		m.oracle.add(n.latency(n.best(), noise), weight)
+		best := n.mean(n.best())
+		m.kinds[s.rungs[i]].add(simLoss{weight, weight * (n.mean(s.answers[i]) - best), weight * (n.mean(n.near[0]) - best)})
 	}
 }
 
@@ -291,7 +322,7 @@ type simScale struct {
 // newSimScale is a day of a million clients where it is asked for, and a part of both else.
 func newSimScale() simScale {
 	if os.Getenv("GEODNS_PROVE") != "" {
-		return simScale{networks: 2000, clients: 1e6, warm: time.Hour, rest: 24 * time.Hour, learn: 30 * time.Minute, attacking: time.Hour}
+		return simScale{networks: 2000, clients: 1e6, warm: time.Hour, rest: simRest(), learn: 30 * time.Minute, attacking: time.Hour}
 	}
 	return simScale{networks: 400, clients: 2e5, warm: 30 * time.Minute, rest: 30 * time.Minute, learn: 20 * time.Minute, attacking: 20 * time.Minute}
 }
@@ -304,7 +335,7 @@ func TestSimSteering(t *testing.T) {
 	for s.now.Before(simStart.Add(scale.warm)) {
 		s.step()
 	}
-	s.moved, s.changed = 0, 0
+	s.simChurn = simChurn{}
 	var all simMeter
 	var bytes int64
 	const bucket = 10 * time.Minute
@@ -332,7 +363,16 @@ func TestSimSteering(t *testing.T) {
 	}{{"nearest by distance", &all.nearest}, {"steered, by resolvers' caches", &all.steered}, {"steered, each by its own", &all.own}, {"oracle", &all.oracle}} {
 		t.Logf("%-28s %8.1f %8.1f", row.name, row.h.at(0.5), row.h.at(0.95))
 	}
-	t.Logf("at rest in %v: %d orders of %d changed, %d answers moved of %d; rungs %v", scale.rest, s.changed, s.orders.Len(), s.moved, len(w.networks), stats.Rungs)
+	for kind, l := range all.kinds {
+		name := "none"
+		if kind < simNone {
+			name = rum.RungKind(kind).String()
+		}
+		t.Logf("answered by %-10s %5.1f %% of clients, %5.2f ms behind the oracle in the mean, %5.2f were they sent to the nearest",
+			name, 100*l.weight/all.oracle.sum, l.steered/max(l.weight, 1), l.nearest/max(l.weight, 1))
+	}
+	t.Logf("at rest in %v: of %d orders changed %v (prefix, asn, country, continent), %d came, %d went; %d answers moved of %d networks; rungs %v",
+		scale.rest, s.orders.Len(), s.changed, s.came, s.went, s.moved, len(w.networks), stats.Rungs)
 	t.Logf("memory: %d sketches, %.1f MB at the most; accepted %d, refused %v, held %d", stats.Sketches, float64(bytes)/1e6, stats.Accepted, stats.Refused, stats.Held)
 	simTargets(t, s)
 
@@ -347,6 +387,9 @@ func (m *simMeter) merge(o *simMeter) {
 			pair[0].bins[i] += weight
 		}
 		pair[0].sum += pair[1].sum
+	}
+	for i := range m.kinds {
+		m.kinds[i].add(o.kinds[i])
 	}
 }
 
@@ -453,3 +496,5 @@ func simWritePlot(t *testing.T, panels ...simPanel) {
 		t.Error(err)
 	}
 }
+
+func simRest() time.Duration { d, _ := time.ParseDuration(os.Getenv("SIM_REST")); return d }
