@@ -19,6 +19,16 @@ type Scored struct {
 	Scores []Score
 }
 
+// Scored gives what each rung says that knows under some Options, in no order.
+func (v *View) Scored(o Options) (out []Scored) {
+	for rung, r := range v.rungs {
+		if scores := v.scores(r, o); len(scores) >= regionsMin {
+			out = append(out, Scored{Rung: rung, Scores: scores})
+		}
+	}
+	return out
+}
+
 // Settled is what an order holds of a region, whatever is measured in between.
 type Settled struct {
 	Region string
@@ -132,24 +142,14 @@ func compareRungs(a, b Rung) int {
 		cmp.Compare(a.Code, b.Code), cmp.Compare(a.ASN, b.ASN))
 }
 
-// Lengths of the networks that may have a rung of their own.
-const (
-	orderBits4 = 24
-	orderBits6 = 48
-)
-
 // rungsOf is the ladder of a client network in a place, the finest rung first.
 func rungsOf(client netip.Prefix, p geo.Place) (ladder [4]Rung, n int) {
 	add := func(r Rung) {
 		ladder[n] = r
 		n++
 	}
-	bits := orderBits4
-	if client.Addr().Is6() {
-		bits = orderBits6
-	}
-	if client.IsValid() && client.Bits() >= bits {
-		add(Rung{Kind: RungPrefix, Prefix: netip.PrefixFrom(client.Addr(), bits).Masked()})
+	if rung, own := prefixRung(client); own {
+		add(rung)
 	}
 	if p.Country != "" && p.ASN != 0 {
 		add(Rung{Kind: RungASN, ASN: p.ASN, Code: p.Country})
@@ -199,8 +199,8 @@ func (d *deviation) same(o *deviation) bool { return d.A == o.A && d.B == o.B &&
 func NewDecider() *Decider { return &Decider{by: map[Options]map[Rung]*holding{}} }
 
 // Step takes what is measured now. options are those in use, the orders of others are forgotten; of those that were not in use at
-// the last step orders are taken at once. scored gives all rungs that know under Options, in any order. It is asked with half the samples
-// that Options want.
+// the last step orders are taken at once. scored gives all rungs that know under Options, in any order, as View.Scored does. It is asked with half the
+// samples that Options want.
 func (d *Decider) Step(now time.Time, options []Options, scored func(Options) []Scored) *Orders {
 	now = now.Round(0).UTC() // no monotonic clock: times are saved
 	out, changed := &Orders{at: now, by: map[Options]map[Rung]*Order{}}, false
@@ -226,9 +226,9 @@ func (d *Decider) Step(now time.Time, options []Options, scored func(Options) []
 		for rung, h := range rungs {
 			changed = h.step(now, dwell, o, measured[rung]) || changed
 			switch {
-			case len(h.settled) > 0:
+			case len(h.settled) >= regionsMin:
 				out.by[o][rung] = h.order(rung, measured[rung])
-			case len(h.pending) == 0:
+			case len(h.settled)+len(h.pending) == 0:
 				delete(rungs, rung)
 			}
 		}
@@ -276,7 +276,7 @@ func (h *holding) step(now time.Time, dwell time.Duration, o Options, scores []S
 	return true
 }
 
-// known lists the regions that have samples enough, by name.
+// known lists the regions that have samples enough, by name: none if they are too few to order.
 func (h *holding) known(o Options, scores []Score) (out []Settled) {
 	for _, s := range scores {
 		_, held := find(h.settled, s.Region)
@@ -285,7 +285,10 @@ func (h *holding) known(o Options, scores []Score) (out []Settled) {
 		}
 	}
 	slices.SortFunc(out, func(a, b Settled) int { return cmp.Compare(a.Region, b.Region) })
-	return slices.CompactFunc(out, func(a, b Settled) bool { return a.Region == b.Region })
+	if out = slices.CompactFunc(out, func(a, b Settled) bool { return a.Region == b.Region }); len(out) < regionsMin {
+		return nil
+	}
+	return out
 }
 
 // find looks a region up in a list by name.

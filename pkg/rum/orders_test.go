@@ -92,13 +92,15 @@ func TestDecider(t *testing.T) {
 		{"better, but by less than the band", []string{"fra 10, ams 24", "fra 24, ams 10", "fra 24, ams 10", "fra 24, ams 10", "fra 24, ams 10"}, "fra ams", 0},
 		{"farther behind is no change", []string{"fra 10, ams 30", "fra 10, ams 300", "fra 10, ams 300", "fra 10, ams 300"}, "fra | ams", 0},
 		{"all slower is no change", []string{"fra 10, ams 30", "fra 210, ams 230", "fra 210, ams 230", "fra 210, ams 230"}, "fra | ams", 0},
-		{"a new region after the dwell time", []string{"fra 10", "fra 10, ams 5", "fra 10, ams 5"}, "fra", 0},
-		{"... and then it stands", []string{"fra 10", "fra 10, ams 5", "fra 10, ams 5", "fra 10, ams 5"}, "ams fra", 1},
-		{"a region that is missing for once", []string{"fra 10, ams 5", "fra 10", "fra 10", "fra 10, ams 5", "fra 10", "fra 10"}, "ams fra", 0},
-		{"nothing is known any more", []string{"fra 10", "", "", ""}, "", 1},
-		{"too few samples to begin with", []string{"fra 10, ams 5 x49"}, "fra", 0},
+		{"a new region after the dwell time", []string{"fra 10, iad 90", "fra 10, ams 5, iad 90", "fra 10, ams 5, iad 90"}, "fra | iad", 0},
+		{"... and then it stands", []string{"fra 10, iad 90", "fra 10, ams 5, iad 90", "fra 10, ams 5, iad 90", "fra 10, ams 5, iad 90"}, "ams fra | iad", 1},
+		{"a region that is missing for once", []string{"fra 10, ams 5, iad 90", "fra 10, iad 90", "fra 10, iad 90", "fra 10, ams 5, iad 90", "fra 10, iad 90", "fra 10, iad 90"}, "ams fra | iad", 0},
+		{"nothing is known any more", []string{"fra 10, ams 5", "", "", ""}, "", 1},
+		{"one region alone says nothing", []string{"fra 10", "fra 10", "fra 10", "fra 10"}, "", 0},
+		{"one region is left alone", []string{"fra 10, ams 5", "fra 10", "fra 10", "fra 10"}, "", 1},
+		{"too few samples to begin with", []string{"fra 10, ams 5 x49, iad 90"}, "fra | iad", 0},
 		{"half of the samples keep", []string{"fra 10, ams 5 x50", "fra 10, ams 5 x25", "fra 10, ams 5 x25", "fra 10, ams 5 x25"}, "ams fra", 0},
-		{"less does not", []string{"fra 10, ams 5 x50", "fra 10, ams 5 x24", "fra 10, ams 5 x24", "fra 10, ams 5 x24"}, "fra", 1},
+		{"less does not", []string{"fra 10, iad 90, ams 5 x50", "fra 10, iad 90, ams 5 x24", "fra 10, iad 90, ams 5 x24", "fra 10, iad 90, ams 5 x24"}, "fra | iad", 1},
 		{"one waits while another changes", []string{"fra 10, ams 30", slower, slower, slower + ", iad 1"}, "ams | fra", 1},
 		{"one is missed while another changes", []string{"fra 10, ams 30, iad 90", slower + ", iad 90", slower + ", iad 90", slower}, "ams | fra | iad", 1},
 	} {
@@ -158,8 +160,8 @@ func TestDeciderRungWaits(t *testing.T) {
 // TestDeciderForgets: the orders of Options that are no longer in use are gone, which is a change if there were any.
 func TestDeciderForgets(t *testing.T) {
 	d := rum.NewDecider()
-	one := d.Step(ordersStart, []rum.Options{plainOptions, plainOptions}, in(netherlands, scoresOf(t, "fra 10")))
-	two := d.Step(ordersStart, nil, in(netherlands, scoresOf(t, "fra 10")))
+	one := d.Step(ordersStart, []rum.Options{plainOptions, plainOptions}, in(netherlands, scoresOf(t, "fra 10, ams 5")))
+	two := d.Step(ordersStart, nil, in(netherlands, scoresOf(t, "fra 10, ams 5")))
 	if one.Len() != 1 || two.Len() != 0 || two.Version() != one.Version()+1 {
 		t.Errorf("%d orders in version %d, then %d in %d", one.Len(), one.Version(), two.Len(), two.Version())
 	}
@@ -173,7 +175,7 @@ func TestOrdersFor(t *testing.T) {
 	}
 	o := rum.NewDecider().Step(ordersStart, []rum.Options{plainOptions}, func(rum.Options) (out []rum.Scored) {
 		for _, rung := range rungs {
-			out = append(out, rum.Scored{Rung: rung, Scores: scoresOf(t, "fra 10")})
+			out = append(out, rum.Scored{Rung: rung, Scores: scoresOf(t, "fra 10, ams 5")})
 		}
 		return out
 	})
@@ -319,6 +321,9 @@ func TestDeciderTwin(t *testing.T) {
 				}
 			}
 			r.Shuffle(len(scores), func(i, j int) { scores[i], scores[j] = scores[j], scores[i] })
+			if len(now) < 2 {
+				clear(now) // of one alone nothing follows
+			}
 			before := maps.Clone(twin.settled)
 			want := twin.step(now, 2, 150)
 			o := d.Step(ordersStart.Add(time.Duration(step)*30*time.Second), []rum.Options{plainOptions}, in(netherlands, scores))
@@ -328,7 +333,7 @@ func TestDeciderTwin(t *testing.T) {
 					got[s.Region] = int(s.Score / (100 * time.Microsecond))
 				}
 			}
-			if !maps.Equal(got, want) {
+			if !maps.Equal(got, want) && (len(want) > 1 || len(got) > 0) {
 				t.Fatalf("seed %d, step %d: %v, want %v (before %v, measured %v)", seed, step, got, want, before, now)
 			}
 			if o.Version() < version || o.Version() == version && !maps.Equal(before, want) {
