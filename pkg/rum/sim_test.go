@@ -146,36 +146,14 @@ func (s *simSystem) step() {
 	}
 	s.now = s.now.Add(simInterval)
 	s.collector.Tick(s.now)
-	view := s.collector.View()
 	before := s.orders.Version()
-	s.orders = s.decider.Step(s.now, []rum.Options{simOptions}, func(o rum.Options) []rum.Scored { return simScored(view, o) })
+	s.orders = s.decider.Step(s.now, []rum.Options{simOptions}, s.collector.View().Scored)
 	if s.orders.Version() != before {
 		s.plan()
 	}
 }
 
-// simScored lists what each rung knows of by itself.
-func simScored(view *rum.View, o rum.Options) (out []rum.Scored) {
-	for _, summary := range view.Rungs() {
-		r := summary.Rung
-		var place geo.Place
-		switch r.Kind {
-		case rum.RungPrefix:
-		case rum.RungASN:
-			place.Country, place.ASN = r.Code, r.ASN
-		case rum.RungCountry:
-			place.Country = r.Code
-		case rum.RungContinent:
-			place.Continent = r.Code
-		}
-		if found, scores, ok := view.Scores(r.Prefix, place, o); ok && found == r {
-			out = append(out, rum.Scored{Rung: r, Scores: scores})
-		}
-	}
-	return out
-}
-
-// load is the part of the mean load that clients at a longitude make at a time: most in the evening, least before dawn.
+// simLoad is the part of the mean load that clients at a longitude make at a time: most in the evening, least before dawn.
 func simLoad(now time.Time, lon float64) float64 {
 	hour := now.Sub(simStart).Hours() + lon/15
 	return 1 + 0.7*math.Cos((hour-20)/24*2*math.Pi)
@@ -317,14 +295,21 @@ type simScale struct {
 	clients          float64
 	warm, rest       time.Duration
 	learn, attacking time.Duration
+	whole            bool
 }
 
-// newSimScale is a day of a million clients where it is asked for, and a part of both else.
+// newSimScale is a day of a million clients where it is asked for, and a fifth of them for less than an hour else.
 func newSimScale() simScale {
 	if os.Getenv("GEODNS_PROVE") != "" {
-		return simScale{networks: 2000, clients: 1e6, warm: time.Hour, rest: simRest(), learn: 30 * time.Minute, attacking: time.Hour}
+		return simScale{
+			networks: simNetworks, clients: simClients,
+			warm: time.Hour, rest: 24 * time.Hour, learn: 30 * time.Minute, attacking: 30 * time.Minute, whole: true,
+		}
 	}
-	return simScale{networks: 400, clients: 2e5, warm: 30 * time.Minute, rest: 30 * time.Minute, learn: 20 * time.Minute, attacking: 20 * time.Minute}
+	return simScale{
+		networks: simNetworks / 5, clients: simClients / 5,
+		warm: 20 * time.Minute, rest: 20 * time.Minute, learn: 15 * time.Minute, attacking: 10 * time.Minute,
+	}
 }
 
 // TestSimSteering has clients steered by what others of them measured, over a day's load, and then a link get slower.
@@ -375,9 +360,36 @@ func TestSimSteering(t *testing.T) {
 		scale.rest, s.orders.Len(), s.changed, s.came, s.went, s.moved, len(w.networks), stats.Rungs)
 	t.Logf("memory: %d sketches, %.1f MB at the most; accepted %d, refused %v, held %d", stats.Sketches, float64(bytes)/1e6, stats.Accepted, stats.Refused, stats.Held)
 	simTargets(t, s)
+	simGoals(t, scale, &all, bytes)
 
 	learned := simLearn(t, s, scale.learn)
 	simWritePlot(t, latency, learned)
+}
+
+// simGoals holds what was seen against bounds.
+func simGoals(t *testing.T, scale simScale, all *simMeter, bytes int64) {
+	t.Helper()
+	// The goal is 5 % at p95, and the whole run is about there: 4 % to 7 %. A rung above the prefix compares regions by the networks that
+	// measured each of them, which are not the same ones - a far region is measured most by those for which it is not far - and so it can
+	// order them worse than distance does. With few networks a handful of them makes the p95, and the bound of the short run is wide.
+	behind, bound := all.steered.at(0.95)/all.oracle.at(0.95)-1, 0.5
+	if scale.whole {
+		bound = 0.1
+	}
+	t.Logf("steered clients are %.1f %% behind the oracle at p95, those sent to the nearest %.1f %%", 100*behind, 100*(all.nearest.at(0.95)/all.oracle.at(0.95)-1))
+	if behind > bound {
+		t.Errorf("steered clients are %.1f %% behind the oracle at p95, want %.0f %% or less", 100*behind, 100*bound)
+	}
+	// A network that knows by itself is right to the band: what is nearest within it is taken.
+	own := all.kinds[rum.RungPrefix]
+	if loss := own.steered / own.weight; own.weight < all.oracle.sum/2 || loss > simOptions.Band.Seconds()*1000/2 {
+		t.Errorf("%.0f %% of clients are answered by their own network's rung, %.1f ms behind the oracle; want half or more, and half the band or less",
+			100*own.weight/all.oracle.sum, loss)
+	}
+	const bytesEach = 2000
+	if bytes > bytesEach*int64(scale.networks) {
+		t.Errorf("%d bytes for %d networks, want %d each or less", bytes, scale.networks, bytesEach)
+	}
 }
 
 // merge adds what another meter counted.
@@ -496,5 +508,3 @@ func simWritePlot(t *testing.T, panels ...simPanel) {
 		t.Error(err)
 	}
 }
-
-func simRest() time.Duration { d, _ := time.ParseDuration(os.Getenv("SIM_REST")); return d }

@@ -22,6 +22,9 @@ import (
 // simData is a measured latency matrix (WonderProxy, "A day in the life of the Internet"), if it lies beside the checkout.
 const simData = "../../../shared/data/latency"
 
+// simNetworks and simClients are those of the whole simulation.
+const simNetworks, simClients = 2000, 1_000_000
+
 // simRegionNames are the sites that serve: eight, well spread.
 var simRegionNames = []string{"Frankfurt", "Manhattan", "LosAngeles", "SaoPaulo", "Johannesburg", "Singapore", "Tokyo", "Sydney"}
 
@@ -68,7 +71,9 @@ func newSimWorld(t testing.TB, random *rand.Rand, networks int, clients float64)
 	for _, r := range regions {
 		w.locations[r.name] = rum.Location{Lat: r.lat, Lon: r.lon, Known: true}
 	}
-	w.sites = sites
+	// Fewer networks are at fewer sites, so that ASNs and countries have as many as in the whole.
+	random.Shuffle(len(sites), func(a, b int) { sites[a], sites[b] = sites[b], sites[a] })
+	w.sites = sites[:min(len(sites), max(1, networks*len(sites)/simNetworks))]
 	sum := 0.0
 	for i := range networks {
 		n := w.network(random, i, regions)
