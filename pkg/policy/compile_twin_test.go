@@ -294,14 +294,26 @@ func (w *twin) split(k policy.Ranker, tier []*policy.Target, client netip.Prefix
 	return [][]*policy.Target{tier}
 }
 
-// byLatency splits a tier by what the finest rung says that knows the client; what it does not know is one tier behind.
+// regionsTold counts the regions that a rung says something of.
+func (w *twin) regionsTold(rung rum.Rung, o rum.Options) int {
+	regions := map[string]bool{}
+	for _, m := range w.measured {
+		if m.rung == rung && m.told(o) {
+			regions[m.region] = true
+		}
+	}
+	return len(regions)
+}
+
+// byLatency splits a tier by what the finest rung says that knows the client; what it does not know is one tier behind. A rung that
+// knows one region alone knows nothing.
 func (w *twin) byLatency(k policy.Ranker, tier []*policy.Target, client netip.Prefix) [][]*policy.Target {
 	place := w.place(client)
 	var spoken rum.Rung
 	score, found := map[string]string{}, false
 	for _, kind := range []rum.RungKind{rum.RungContinent, rum.RungCountry, rum.RungASN, rum.RungPrefix} {
 		for _, m := range w.measured {
-			its := m.rung.Kind == kind && m.told(k.Latency)
+			its := m.rung.Kind == kind && m.told(k.Latency) && w.regionsTold(m.rung, k.Latency) > 1
 			switch kind {
 			case rum.RungPrefix:
 				its = its && m.rung.Prefix.Contains(client.Addr())
