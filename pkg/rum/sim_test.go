@@ -267,12 +267,13 @@ type simMeter struct {
 	kinds                         [simNone + 1]simLoss
 }
 
-// simLoss is what clients lose to the oracle in the mean, by the kind of the rung that answers them. Weighted sums, in milliseconds.
-type simLoss struct{ weight, steered, nearest float64 }
+// simLoss is what clients lose to the oracle in the mean, by the kind of the rung that answers them: steered, sent to the nearest, or
+// all of the rung to the single region that is best for it, which is as good as a rung can be. Weighted sums, in milliseconds.
+type simLoss struct{ weight, steered, nearest, single float64 }
 
 // add counts another.
 func (l *simLoss) add(o simLoss) {
-	l.weight, l.steered, l.nearest = l.weight+o.weight, l.steered+o.steered, l.nearest+o.nearest
+	l.weight, l.steered, l.nearest, l.single = l.weight+o.weight, l.steered+o.steered, l.nearest+o.nearest, l.single+o.single
 }
 
 // measure counts one request of each network, which weighs what its clients ask now. The luck is the same for all choices.
@@ -285,7 +286,10 @@ func (m *simMeter) measure(s *simSystem, random *rand.Rand) {
 		m.own.add(n.latency(s.answers[i], noise), weight)
 		m.oracle.add(n.latency(n.best(), noise), weight)
 		best := n.mean(n.best())
-		m.kinds[s.rungs[i]].add(simLoss{weight, weight * (n.mean(s.answers[i]) - best), weight * (n.mean(n.near[0]) - best)})
+		m.kinds[s.rungs[i]].add(simLoss{
+			weight: weight, steered: weight * (n.mean(s.answers[i]) - best), nearest: weight * (n.mean(n.near[0]) - best),
+			single: weight * (n.mean(n.single[s.rungs[i]]) - best),
+		})
 	}
 }
 
@@ -353,8 +357,8 @@ func TestSimSteering(t *testing.T) {
 		if kind < simNone {
 			name = rum.RungKind(kind).String()
 		}
-		t.Logf("answered by %-10s %5.1f %% of clients, %5.2f ms behind the oracle in the mean, %5.2f were they sent to the nearest",
-			name, 100*l.weight/all.oracle.sum, l.steered/max(l.weight, 1), l.nearest/max(l.weight, 1))
+		t.Logf("answered by %-10s %5.1f %% of clients, %6.2f ms behind the oracle in the mean; %6.2f by distance, %6.2f by the best one region for each rung",
+			name, 100*l.weight/all.oracle.sum, l.steered/max(l.weight, 1), l.nearest/max(l.weight, 1), l.single/max(l.weight, 1))
 	}
 	t.Logf("at rest in %v: of %d orders changed %v (prefix, asn, country, continent), %d came, %d went; %d answers moved of %d networks; rungs %v",
 		scale.rest, s.orders.Len(), s.changed, s.came, s.went, s.moved, len(w.networks), stats.Rungs)

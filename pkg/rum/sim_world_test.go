@@ -48,6 +48,8 @@ type simNetwork struct {
 	near    []int     // regions by distance
 	// resolver is the network by whose place and prefix its resolver is answered: its own with ECS, else that of the resolver.
 	resolver int
+	// single is the one region that would be best for all clients of its rung, by the rung's kind.
+	single [simNone + 1]int
 }
 
 // simWorld is what there is to be measured.
@@ -94,7 +96,40 @@ func newSimWorld(t testing.TB, random *rand.Rand, networks int, clients float64)
 			n.resolver = resolvers[at]
 		}
 	}
+	w.singles()
 	return w
+}
+
+// singles finds the one region that is best for all clients of a rung.
+func (w *simWorld) singles() {
+	for kind := range simNone + 1 {
+		rung := func(n *simNetwork) geo.Place {
+			switch p := n.place; rum.RungKind(kind) {
+			case rum.RungASN:
+				return geo.Place{Country: p.Country, ASN: p.ASN}
+			case rum.RungCountry:
+				return geo.Place{Country: p.Country}
+			case rum.RungContinent:
+				return geo.Place{Continent: p.Continent}
+			case rum.RungPrefix:
+			}
+			return n.place
+		}
+		sums := map[geo.Place][]float64{}
+		for i := range w.networks {
+			n := &w.networks[i]
+			if sums[rung(n)] == nil {
+				sums[rung(n)] = make([]float64, len(simRegionNames))
+			}
+			for r := range n.base {
+				sums[rung(n)][r] += n.clients * n.mean(r)
+			}
+		}
+		for i := range w.networks {
+			sum := sums[rung(&w.networks[i])]
+			w.networks[i].single[kind] = slices.Index(sum, slices.Min(sum))
+		}
+	}
 }
 
 // network makes a client network at a random site.
