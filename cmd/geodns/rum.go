@@ -40,8 +40,59 @@ continent, those with the most samples first. Groups of fewer sources than rum.m
 	addFile(show)
 	addOutput(show)
 	addAPI(show)
-	cmd.AddCommand(show)
+	cmd.AddCommand(show, newRUMPropose())
 	return cmd
+}
+
+// newRUMPropose builds `geodns rum propose`.
+func newRUMPropose() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "propose",
+		Short: "Write the change to the maps that what users measured supports, as a diff for git",
+		Long: `Write the change to the maps of a running server's policies that what users measured supports: regions that were measured change
+places where the difference is more than --band. It is a diff that "git apply" takes, with a line of evidence above each change, and
+nothing is changed by it: for those who want no live loop, and look before they commit.`,
+		Example: `  geodns rum propose > latency.diff && git apply --check latency.diff`,
+		Args:    arguments(0, 0, "no arguments"),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return proposeRUM(cmd) },
+	}
+	cmd.Flags().Float64("percentile", 75, "of the measured times, 1 to 99")
+	cmd.Flags().Duration("band", 15*time.Millisecond, "differences below it are none")
+	cmd.Flags().Int("min-samples", 50, "that a region needs in a group")
+	addFile(cmd)
+	addOutput(cmd)
+	addAPI(cmd)
+	return cmd
+}
+
+// proposeRUM prints the diff; that there is none goes to standard error.
+func proposeRUM(cmd *cobra.Command) error {
+	percentile, _ := cmd.Flags().GetFloat64("percentile")
+	band, _ := cmd.Flags().GetDuration("band")
+	samples, _ := cmd.Flags().GetInt("min-samples")
+	if percentile < 1 || percentile > 99 || band < 0 || band > 10*time.Second || samples < 1 || samples > 100_000 {
+		return usagef("--percentile is from 1 to 99, --band from 0 to 10s, --min-samples from 1 to 100000")
+	}
+	c, err := newClient(cmd)
+	if err != nil {
+		return err
+	}
+	query := url.Values{
+		"percentile": {strconv.FormatFloat(percentile, 'g', -1, 64)}, "band_seconds": {strconv.FormatFloat(band.Seconds(), 'g', -1, 64)},
+		"min_samples": {strconv.Itoa(samples)},
+	}
+	var document api.RUMProposals
+	if err := c.get(cmd.Context(), "/v1/rum/proposals?"+query.Encode(), &document); err != nil {
+		return err
+	}
+	if wantsDocument(cmd) {
+		return writeDocument(cmd, document)
+	}
+	fmt.Fprint(cmd.OutOrStdout(), document.Diff)
+	if document.Proposals == 0 {
+		fmt.Fprintln(cmd.ErrOrStderr(), "geodns: the maps are as the measurements would have them, as far as there are enough")
+	}
+	return nil
 }
 
 // showRUM prints what users measured.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"geodns/internal/source"
 	"geodns/pkg/api"
 	"geodns/pkg/geo"
 	"geodns/pkg/policy"
@@ -92,8 +93,9 @@ func (n *Node) RUMAddr() netip.AddrPort {
 // apiRUM is what the API asks of what users measured.
 func (n *Node) apiRUM() api.RUM {
 	return api.RUM{
-		Add:    n.rum.Add,
-		Report: func() api.RUMReport { return api.RUMReportOf(n.rum.View()) },
+		Add:     n.rum.Add,
+		Propose: n.propose,
+		Report:  func() api.RUMReport { return api.RUMReportOf(n.rum.View()) },
 		Status: func() api.RUMStatus {
 			stats, view := n.rum.Stats(), n.rum.View()
 			s := api.RUMStatusOf(&stats, view)
@@ -103,6 +105,17 @@ func (n *Node) apiRUM() api.RUM {
 			return s
 		},
 	}
+}
+
+// propose gives the change of the maps that what is measured now supports, against the files of the load that is served.
+func (n *Node) propose(percentile float64, band time.Duration, minSamples int) (api.RUMProposals, error) {
+	o := n.planOptions()
+	o.Percentile, o.Band, o.MinSamples = percentile, band, minSamples
+	view := n.rum.View()
+	orders := rum.NewDecider().Step(time.Now(), []rum.Options{o}, view.Scored)
+	proposals := policy.Propose(n.currentLoad().compiled.Document, orders, o)
+	diff, err := policy.ProposalDiff(proposals, func(file string) ([]byte, error) { return ReadSmall(file, source.YAMLBytesMax) })
+	return api.RUMProposals{Proposals: len(proposals), Diff: diff}, err
 }
 
 // planOptions are by what a plan's regions are ordered: those of a latency ranker that says nothing else.

@@ -45,10 +45,14 @@ type RUM struct {
 	Report func() RUMReport
 	// Status is how it stands.
 	Status func() RUMStatus
+	// Propose gives the change of the maps that the measurements support, at a percentile, beyond a band, from so many samples on.
+	Propose func(percentile float64, band time.Duration, minSamples int) (RUMProposals, error)
 }
 
 // complete says whether nothing is missing.
-func (c *RUM) complete() bool { return c.Add != nil && c.Report != nil && c.Status != nil }
+func (c *RUM) complete() bool {
+	return c.Add != nil && c.Report != nil && c.Status != nil && c.Propose != nil
+}
 
 // registerRUM adds GET /v1/rum and POST /v1/rum/bulk.
 func registerRUM(api huma.API, c *RUM) {
@@ -71,7 +75,35 @@ func registerRUM(api huma.API, c *RUM) {
 		report.Rungs = report.Rungs[:min(len(report.Rungs), in.N)]
 		return &output{report}, nil
 	})
+	registerProposals(api, c)
 	registerBulk(api, c)
+}
+
+// RUMProposals is what GET /v1/rum/proposals answers.
+type RUMProposals struct {
+	Proposals int    `json:"proposals_total" doc:"Areas and subnets of maps whose order the measurements would have otherwise"`
+	Diff      string `json:"diff"            doc:"The change to the files, as git apply takes it, with a line of evidence above each"`
+}
+
+// registerProposals adds GET /v1/rum/proposals.
+func registerProposals(api huma.API, c *RUM) {
+	type input struct {
+		Percentile float64 `query:"percentile"   minimum:"1" maximum:"99"     default:"75" doc:"Of the measured times"`
+		Band       float64 `query:"band_seconds" minimum:"0" maximum:"10"     default:"0.015" doc:"Differences below it are none"`
+		Samples    int     `query:"min_samples"  minimum:"1" maximum:"100000" default:"50" doc:"That a region needs in a group"`
+	}
+	type output struct{ Body RUMProposals }
+	huma.Register(api, needs(huma.Operation{
+		OperationID: "rum-proposals", Method: http.MethodGet, Path: "/v1/rum/proposals", Summary: "What the maps would be if they went by what users measured",
+		Description: "Nothing is changed. Of areas that are a country or a continent, and of subnets of the length of a group.",
+		Errors:      []int{http.StatusConflict},
+	}, "rum", "read"), func(_ context.Context, in *input) (*output, error) {
+		proposals, err := c.Propose(in.Percentile, time.Duration(in.Band*float64(time.Second)), in.Samples)
+		if err != nil {
+			return nil, huma.Error409Conflict("nothing can be proposed: " + err.Error())
+		}
+		return &output{proposals}, nil
+	})
 }
 
 // ofRegion leaves one region of each group, and the groups that know it.

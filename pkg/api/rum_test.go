@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -18,6 +19,12 @@ import (
 // measured takes every sample that has a region, fra or iad.
 func measured() api.RUM {
 	return api.RUM{
+		Propose: func(percentile float64, band time.Duration, minSamples int) (api.RUMProposals, error) {
+			if minSamples == 13 {
+				return api.RUMProposals{}, errors.New("the file has changed")
+			}
+			return api.RUMProposals{Proposals: 1, Diff: fmt.Sprintf("--- %g %s %d\n", percentile, band, minSamples)}, nil
+		},
 		Add: count,
 		Report: func() api.RUMReport {
 			return api.RUMReport{At: time.Unix(1700000000, 0).UTC(), Version: 7, Rungs: []api.RUMRung{
@@ -151,4 +158,18 @@ func beacons(t testing.TB, got *[]rum.Sample) *api.Beacons {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// TestRUMProposals: what is asked for reaches the proposer, and what it cannot do is a conflict.
+func TestRUMProposals(t *testing.T) {
+	for target, want := range map[string]string{
+		"/v1/rum/proposals": `{"proposals_total":1,"diff":"--- 75 15ms 50\n"}`,
+		"/v1/rum/proposals?percentile=50&band_seconds=0.5&min_samples=7": `"--- 50 500ms 7\n"`,
+		"/v1/rum/proposals?min_samples=13":                               "nothing can be proposed: the file has changed",
+		"/v1/rum/proposals?percentile=100":                               "query.percentile",
+	} {
+		if got := text(t, ask(t, config(), "GET", target)); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", target, got)
+		}
+	}
 }
