@@ -309,9 +309,9 @@ func (w *twin) regionsTold(rung rum.Rung, o rum.Options) int {
 // knows one region alone knows nothing.
 func (w *twin) byLatency(k policy.Ranker, tier []*policy.Target, client netip.Prefix) [][]*policy.Target {
 	place := w.place(client)
-	var spoken rum.Rung
-	score, found := map[string]string{}, false
+	score := map[string]string{}
 	for _, kind := range []rum.RungKind{rum.RungContinent, rum.RungCountry, rum.RungASN, rum.RungPrefix} {
+		of := map[string]string{}
 		for _, m := range w.measured {
 			its := m.rung.Kind == kind && m.told(k.Latency) && w.regionsTold(m.rung, k.Latency) > 1
 			switch kind {
@@ -325,13 +325,12 @@ func (w *twin) byLatency(k policy.Ranker, tier []*policy.Target, client netip.Pr
 				codes := twinCodes(place)
 				its = its && len(codes) > 0 && m.rung.Code == codes[0]
 			}
-			if !its {
-				continue
+			if its {
+				of[m.region] = fmt.Sprintf("%d.%d", m.tenths/10, m.tenths%10)
 			}
-			if !found || spoken != m.rung {
-				score, found, spoken = map[string]string{}, true, m.rung
-			}
-			score[m.region] = fmt.Sprintf("%d.%d", m.tenths/10, m.tenths%10)
+		}
+		if len(of) > 1 { // of one region alone nothing follows
+			score = of
 		}
 	}
 	var known, rest []*policy.Target
