@@ -28,12 +28,12 @@ policies:
     all_down: serve-all
 `
 
-// feed sends what some clients of a /24 measured: the same of each. What their budgets do not allow now they send again later.
-func feed(t *testing.T, n *node.Node, network, region string, ms int) {
+// feed sends what some clients of 193.0.6.0/24 measured: the same of each. What their budgets do not allow now they send again later.
+func feed(t *testing.T, n *node.Node, region string, ms int) {
 	t.Helper()
 	var lines strings.Builder
 	for i := range 60 {
-		fmt.Fprintf(&lines, `{"client":"%s.%d","region":%q,"ms":%d}`+"\n", network, i+1, region, ms+i%3)
+		fmt.Fprintf(&lines, `{"client":"193.0.6.%d","region":%q,"ms":%d}`+"\n", i+1, region, ms+i%3)
 	}
 	status, got := sendTo(t, http.MethodPost, "http://"+n.APIAddr().String()+"/v1/rum/bulk", "application/x-ndjson", lines.String())
 	if status != http.StatusAccepted {
@@ -61,8 +61,8 @@ func TestOrders(t *testing.T) {
 	if got, _ := answer(near); got != "127.0.0.21" {
 		t.Fatalf("before: %s", got)
 	}
-	feed(t, n, "193.0.6", "ams", 60)
-	feed(t, n, "193.0.6", "fra", 20)
+	feed(t, n, "ams", 60)
+	feed(t, n, "fra", 20)
 	eventually(t, "the measured region comes first", func() bool { got, _ := answer(near); return got == "127.0.0.22" })
 	if _, scope := answer(near); scope != 24 {
 		t.Errorf("scope /%d, want that of the network", scope)
@@ -78,9 +78,38 @@ func TestOrders(t *testing.T) {
 	n, _ = run(t, cfg)
 	eventually(t, "it holds over a restart", func() bool { got, _ := answer(near); return got == "127.0.0.22" })
 	eventually(t, "it is undone when it is no longer so", func() bool {
-		feed(t, n, "193.0.6", "ams", 20)
-		feed(t, n, "193.0.6", "fra", 60)
+		feed(t, n, "ams", 20)
+		feed(t, n, "fra", 60)
 		got, _ := answer(near)
 		return got == "127.0.0.21"
 	})
+}
+
+// TestProposals: what users measured makes a diff of the maps, with its evidence, and changes nothing by itself.
+func TestProposals(t *testing.T) {
+	cfg := config(t, map[string]string{
+		"example.com.zone": zoneText,
+		"www.yaml": strings.Replace(strings.Replace(measured, "rank: [{latency: {band: 10ms, dwell: 1s, min_samples: 20, max_age: 1m}}, listed]", "rank: [{map: near}]", 1),
+			"policies:", "maps:\n  - name: near\n    areas: {default: [ams, fra]}\n    subnets: {193.0.6.0/24: [ams, fra]}\npolicies:", 1),
+	})
+	cfg.RUM = node.RUM{Interval: time.Second, Window: time.Minute, MinSources: 5}
+	n, _ := run(t, cfg)
+	feed(t, n, "ams", 60)
+	feed(t, n, "fra", 20)
+	var got struct {
+		Proposals int `json:"proposals_total"`
+		Diff      string
+	}
+	eventually(t, "a proposal", func() bool {
+		call(t, n, http.MethodGet, "/v1/rum/proposals?min_samples=20", "", &got)
+		return got.Proposals == 1
+	})
+	for _, want := range []string{"www.yaml", "-    subnets: {193.0.6.0/24: [ams, fra]}", "+    subnets: {193.0.6.0/24: [fra, ams]}", "+    # measured: "} {
+		if !strings.Contains(got.Diff, want) {
+			t.Errorf("no %q in\n%s", want, got.Diff)
+		}
+	}
+	if a := addrs(ask(t, n, "www.example.com.", dns.TypeA, "193.0.6.0/24")); a != "127.0.0.21" {
+		t.Errorf("it was not asked to change the answer: %s", a)
+	}
 }
