@@ -210,7 +210,7 @@ func (n *Node) explainWorld(w *server.World, q policy.Question) (*policy.Explana
 		return nil, errReplaced
 	}
 	scene := n.cfg.scene(l, w.States())
-	scene.Notes = n.targetNotes
+	scene.Notes, scene.Orders = n.targetNotes, n.orders.Load()
 	return policy.Explain(scene, q)
 }
 

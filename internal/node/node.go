@@ -60,8 +60,9 @@ type Node struct {
 	beaconServer *api.Server    // nil likewise
 
 	// Of questions about the node itself.
-	served atomic.Pointer[served] // written before the World of its load is published
-	asking chan struct{}          // holds one for each answer in the making
+	served atomic.Pointer[served]     // written before the World of its load is published
+	orders atomic.Pointer[rum.Orders] // of the last View
+	asking chan struct{}              // holds one for each answer in the making
 	askers sync.WaitGroup
 	faults atomic.Uint64 // answers that ended in a panic
 
@@ -84,8 +85,7 @@ type Node struct {
 	logged source.Findings // of the last load
 
 	decider *rum.Decider
-	orders  *rum.Orders // of the last View
-	viewed  uint64      // its version
+	viewed  uint64 // the View that it made orders of
 
 	mu sync.Mutex // guards the following
 

@@ -48,13 +48,14 @@ func (n *Node) viewTicker() *time.Ticker {
 func (n *Node) decide(ctx context.Context) {
 	view, l := n.rum.View(), n.currentLoad()
 	options := policy.LatencyOptions(l.compiled.Document)
-	if view.Version() == n.viewed || len(options) == 0 && n.orders.Len() == 0 {
+	was := n.orders.Load()
+	if view.Version() == n.viewed || len(options) == 0 && was.Len() == 0 {
 		return
 	}
 	n.viewed = view.Version()
 	orders := n.decider.Step(time.Now(), options, view.Scored)
-	changed := orders.Version() != n.orders.Version()
-	if n.orders = orders; !changed {
+	n.orders.Store(orders)
+	if orders.Version() == was.Version() {
 		return
 	}
 	n.saveOrders()

@@ -252,6 +252,7 @@ func (n *Node) loadLoop(ctx context.Context) error {
 		for _, c := range callers {
 			c.done <- outcome
 		}
+		n.viewed = 0 // policies may want orders by other options now
 		debug.FreeOSMemory()
 	}
 }

@@ -120,10 +120,9 @@ func (n *Node) propose(percentile float64, band time.Duration, minSamples int) (
 
 // planOptions are by what a plan's regions are ordered: those of a latency ranker that says nothing else.
 func (n *Node) planOptions() rum.Options {
-	return rum.Options{
-		Percentile: 75, Band: 15 * time.Millisecond, MinSamples: 50, JitterWeight: 0.5, ErrorWeight: 500 * time.Millisecond,
-		MaxAge: cmp.Or(n.cfg.RUM.Window, rum.WindowDefault),
-	}
+	o := policy.LatencyDefaults()
+	o.MaxAge = cmp.Or(n.cfg.RUM.Window, o.MaxAge)
+	return o
 }
 
 // probes gives the regions that a client may measure, those first that are best for it: by what was measured, then by distance.
