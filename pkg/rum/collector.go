@@ -22,7 +22,8 @@ const (
 	WindowDefault     = 15 * time.Minute
 	MinSourcesDefault = 10
 
-	// SketchesDefault is for some 30,000 client networks that measure three regions each: 30 MB where all are busy.
+	// SketchesDefault is for some 30,000 client networks that measure three regions each: 30 MB where all are busy, and 45 MB for
+	// the View where all of them may be shown.
 	SketchesDefault = 100_000
 	// SketchesMax keeps the memory below a gigabyte and a file of state below what is read again.
 	SketchesMax = 2_000_000

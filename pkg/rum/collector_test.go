@@ -119,7 +119,7 @@ func TestBudgets(t *testing.T) {
 	}
 	accepted, refused := 0, map[rum.Refusal]int{}
 	for i := range 20 * 256 {
-		reason := w.sends(addr(20, 1, 2, i%256), "fra", 20*ms)
+		reason := w.sends(german(1, 2, i%256), "fra", 20*ms)
 		if reason == "" {
 			accepted++
 		}
@@ -206,11 +206,11 @@ func TestLadder(t *testing.T) {
 func TestScores(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
-	w.fill("20.1.1.0", 20, "fra", 20*ms)
-	w.fill("20.1.1.0", 20, "iad", 100*ms)
 	for i := range 20 {
-		w.adds(rum.Sample{Client: netip.MustParseAddr(addr(20, 1, 1, i)), Region: "fra", Failed: true})
-		w.adds(rum.Sample{Client: netip.MustParseAddr(addr(20, 1, 1, i)), Region: "nowhere", Failed: true})
+		w.adds(rum.Sample{Client: netip.MustParseAddr(german(1, 1, i)), Region: "fra", Latency: 20 * ms})
+		w.adds(rum.Sample{Client: netip.MustParseAddr(german(1, 1, i)), Region: "fra", Failed: true})
+		w.adds(rum.Sample{Client: netip.MustParseAddr(german(1, 1, 100+i)), Region: "iad", Latency: 100 * ms})
+		w.adds(rum.Sample{Client: netip.MustParseAddr(german(1, 1, 100+i)), Region: "nowhere", Failed: true})
 	}
 	w.Tick(w.now())
 	p := netip.MustParsePrefix("20.1.1.0/24")
@@ -236,7 +236,7 @@ func TestDecay(t *testing.T) {
 	w.fill("20.1.1.0", 100, "fra", 20*ms)
 	w.Tick(w.now())
 	for _, want := range []float64{100, 50, 25} {
-		if got := w.shown("20.1.1.0/24")["fra"].Samples; got < want*0.93 || got > want {
+		if got := w.shown("20.1.1.0/24")["fra"].Samples; got < want*0.96 || got > want {
 			t.Errorf("%v samples are left, want %v", got, want)
 		}
 		w.pass(5 * time.Minute)
@@ -272,7 +272,7 @@ func TestPrivacy(t *testing.T) {
 	})
 	var clients []netip.Addr
 	for i := range 9 {
-		clients = append(clients, netip.MustParseAddr(addr(20, 77, 133, 201+i)), netip.MustParseAddr(fmt.Sprintf("2a00:7133:2f5a:%x::abcd:ef01", 0x4d10+i)))
+		clients = append(clients, netip.MustParseAddr(german(77, 133, 201+i)), netip.MustParseAddr(fmt.Sprintf("2a00:7133:2f5a:%x::abcd:ef01", 0x4d10+i)))
 	}
 	for _, client := range clients {
 		for _, region := range []string{"fra", "iad"} {
@@ -324,7 +324,7 @@ func TestMemory(t *testing.T) {
 	w := newWorld(t, func(cfg *rum.Config) { cfg.MaxSketches = most })
 	random := rand.New(rand.NewPCG(7, 7))
 	for round := range 10 {
-		for range 100_000 {
+		for range 40_000 {
 			client := netip.AddrFrom4([4]byte{byte(20 + random.IntN(3)), byte(random.IntN(256)), byte(random.IntN(256)), byte(random.IntN(256))})
 			w.Add([]rum.Sample{{Client: client, Region: "fra", Latency: 20 * ms}})
 		}
@@ -333,7 +333,7 @@ func TestMemory(t *testing.T) {
 		}
 		before := w.Stats().Accepted
 		w.pass(rum.IntervalDefault)
-		if got := w.sends(addr(20, 1, 1, 1), "fra", 20*ms); got != "" {
+		if got := w.sends(german(1, 1, 1), "fra", 20*ms); got != "" {
 			t.Errorf("round %d: a new network is refused by %q after %d samples", round, got, before)
 		}
 	}
@@ -356,11 +356,12 @@ func TestGreedy(t *testing.T) {
 	}
 	refused := 0
 	for i := range 2000 {
-		if got := w.sends(addr(20, i/256, i%256, 1), "fra", 20*ms); got != "" {
+		if got := w.sends(german(i/256, i%256, 1), "fra", 20*ms); got != "" {
 			refused++
 		}
 	}
-	if refused > 0 {
+	// Eight candidates may all be of others, if rarely.
+	if refused > 5 {
 		t.Errorf("%d of 2000 others are refused", refused)
 	}
 }
@@ -378,7 +379,7 @@ func TestPlacesMove(t *testing.T) {
 		}
 	})
 	for i := range 4 {
-		w.fill(addr(20, 1, i, 0), 10, "fra", 20*ms)
+		w.fill(german(1, i, 0), 10, "fra", 20*ms)
 	}
 	w.Tick(w.now())
 	mu.Lock()
@@ -430,7 +431,12 @@ func TestRun(t *testing.T) {
 
 // BenchmarkAdd is a beacon of three samples, from many networks.
 func BenchmarkAdd(b *testing.B) {
-	w := newWorld(b, nil)
+	b.Run("room", func(b *testing.B) { benchmarkAdd(b, rum.SketchesMax) })
+	b.Run("full", func(b *testing.B) { benchmarkAdd(b, rum.SketchesDefault) })
+}
+
+func benchmarkAdd(b *testing.B, sketches int) {
+	w := newWorld(b, func(cfg *rum.Config) { cfg.MaxSketches = sketches })
 	random := rand.New(rand.NewPCG(1, 1))
 	beacons := make([][]rum.Sample, 1<<16)
 	for i := range beacons {

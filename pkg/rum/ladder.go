@@ -20,6 +20,10 @@ const (
 	// hand the rung to the smaller ones.
 	groupsMin = 4
 
+	// allocationVotes is what the networks of one IPv6 /32 count for together, however many of its 65,536 have something to say:
+	// as many as those of an IPv4 /20 have. A /32 costs no more than that.
+	allocationVotes = 16
+
 	// partMax is what one client network, or one ASN, may be of a rung.
 	partMax = 0.5
 )
@@ -44,6 +48,7 @@ func (n *network) seen(key networkKey) seen {
 // vote is what one client network says of a region in a rung above the prefix.
 type vote struct {
 	sketch  *sketch
+	key     networkKey
 	group   group
 	weight  float64 // of its vote
 	samples float64
@@ -113,7 +118,7 @@ func upperView(kind RungKind, all []seen, indexes []int32, served map[string]Loc
 			measured, failed := s.weights()
 			total := measured + failed
 			votes[s.region] = append(votes[s.region], vote{
-				sketch: s, group: n.place.group(n.key), weight: min(total, 1), samples: total, errors: failed / total,
+				sketch: s, key: n.key, group: n.place.group(n.key), weight: min(total, 1), samples: total, errors: failed / total,
 			})
 		}
 	}
@@ -127,6 +132,7 @@ func upperView(kind RungKind, all []seen, indexes []int32, served map[string]Loc
 
 // regionOf makes what votes say of a region.
 func regionOf(kind RungKind, region string, votes []vote) regionView {
+	capAllocations(votes)
 	if kind != RungASN {
 		capGroup(votes)
 	}
@@ -162,6 +168,21 @@ func capVote(votes []vote) {
 // capped cuts a part of a sum so that it is partMax of what the sum is then.
 func capped(part, sum float64) float64 {
 	return min(part, (sum-part)*partMax/(1-partMax))
+}
+
+// capAllocations cuts the votes of each IPv6 /32 to allocationVotes.
+func capAllocations(votes []vote) {
+	sums := map[networkKey]float64{}
+	for i := range votes {
+		if allocation, ok := votes[i].key.allocation(); ok {
+			sums[allocation] += votes[i].weight
+		}
+	}
+	for i := range votes {
+		if allocation, ok := votes[i].key.allocation(); ok {
+			votes[i].weight *= min(1, allocationVotes/sums[allocation])
+		}
+	}
 }
 
 // capGroup cuts the heaviest ASN to partMax of all.
@@ -217,7 +238,7 @@ func trimmedErrors(votes []vote) float64 {
 
 const (
 	// What a network, a sketch and a bin take in memory, with their part of maps and of what the allocator rounds up.
-	networkBytes = 288
+	networkBytes = 320
 	sketchBytes  = 64
 	binBytes     = 4
 )

@@ -48,14 +48,14 @@ func place(a netip.Addr) geo.Place {
 	return p
 }
 
-// regions of the world.
-func regions() map[string]rum.Location {
-	return map[string]rum.Location{
-		"fra":     {Lat: 50.1, Lon: 8.7, Known: true},
-		"iad":     {Lat: 38.9, Lon: -77.4, Known: true},
-		"nowhere": {},
-	}
+// served is the regions of the world.
+var served = map[string]rum.Location{
+	"fra":     {Lat: 50.1, Lon: 8.7, Known: true},
+	"iad":     {Lat: 38.9, Lon: -77.4, Known: true},
+	"nowhere": {},
 }
+
+func regions() map[string]rum.Location { return served }
 
 // newWorld makes a world; change may change the configuration.
 func newWorld(t testing.TB, change func(*rum.Config)) *world {
@@ -118,7 +118,7 @@ func near(got, want time.Duration) bool {
 	return float64(diff) <= float64(want)*rum.Accuracy*1.01+float64(time.Microsecond)
 }
 
-// addr writes an IPv4 address.
-func addr(a, b, c, d int) string { return fmt.Sprintf("%d.%d.%d.%d", a, b, c, d) }
+// german writes an IPv4 address in Germany: its ASN, a network and a host.
+func german(asn, network, host int) string { return fmt.Sprintf("20.%d.%d.%d", asn, network, host) }
 
 const ms = time.Millisecond

@@ -58,6 +58,11 @@ func (k networkKey) prefix() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16(b), prefix6Bits)
 }
 
+// allocation gives the /32 of an IPv6 network; false for IPv4.
+func (k networkKey) allocation() (networkKey, bool) {
+	return k >> (prefix6Bits - group6Bits), k&key6 != 0
+}
+
 // group is who answers for a network: its ASN, or the allocation that it is in.
 type group uint64
 

@@ -25,7 +25,8 @@ const (
 	binsMax = 128
 
 	// weightOne is the weight of a fresh sample. Weights are fixed-point numbers, so that one takes two bytes and decay ends at 0.
-	weightOne = 64
+	// It holds 511 samples, more than networkBudget allows one window and what is left of those before.
+	weightOne = 128
 	weightMax = math.MaxUint16
 
 	// trim is the part of the weight left out at either end of what a rung has heard: a tenth of liars is not heard at all.
@@ -146,7 +147,10 @@ func (s *sketch) total() int {
 }
 
 // histogram is a distribution under way: a weight for each bin.
-type histogram [binCount]float64
+type histogram struct {
+	weights   [binCount]float64
+	low, high int // all bins with a weight are in [low, high)
+}
 
 // add counts a sketch with that weight, whatever its own.
 func (h *histogram) add(s *sketch, weight float64) {
@@ -154,9 +158,14 @@ func (h *histogram) add(s *sketch, weight float64) {
 	if measured == 0 {
 		return
 	}
+	low, high := int(s.bins[0].index), int(s.bins[len(s.bins)-1].index)+1
+	if h.high == 0 {
+		h.low = low
+	}
+	h.low, h.high = min(h.low, low), max(h.high, high)
 	scale := weight / measured / weightOne
 	for _, b := range s.bins {
-		h[b.index] += float64(b.weight) * scale
+		h.weights[b.index] += float64(b.weight) * scale
 	}
 }
 
@@ -166,16 +175,16 @@ type distribution [percentiles + 1]uint16
 // trimmed gives the percentiles of what is left of the histogram without trim at either end.
 func (h *histogram) trimmed() (d distribution) {
 	sum := 0.0
-	for _, w := range h {
+	for _, w := range h.weights[h.low:h.high] {
 		sum += w
 	}
-	i, below := 0, 0.0
+	i, below := h.low, 0.0
 	for p := range d {
 		// A percentile stands in the first bin up to whose end there is its part of the weight. The slack is for sums that
 		// are off in the last digit.
 		want := sum * (trim + (1-2*trim)*float64(p)/percentiles) * (1 - 1e-12)
-		for i < binCount-1 && (below+h[i] < want || h[i] == 0) {
-			below += h[i]
+		for i < h.high-1 && below+h.weights[i] < want {
+			below += h.weights[i]
 			i++
 		}
 		d[p] = uint16(i)

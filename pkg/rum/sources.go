@@ -16,7 +16,7 @@ import (
 type sources struct {
 	// registers: the high half of a byte is the register, the low half the samples.
 	registers [registers]uint8
-	few       [fewMax]uint16 // the first hashes, a part of each; 1 of 65,000 pairs is alike, and counts as one
+	few       [fewMax]uint32 // the first hashes, half of each
 	fewCount  uint8          // of few; more than fewMax: there are more, and few is of no use
 }
 
@@ -46,7 +46,7 @@ func (s *sources) add(hash uint64) {
 	if s.fewCount > fewMax {
 		return
 	}
-	short := uint16(hash >> 48)
+	short := uint32(hash >> 32)
 	if slices.Contains(s.few[:s.fewCount], short) {
 		return
 	}
