@@ -17,9 +17,6 @@ func (c *compiler) cname(z *zoneData, id uint32) {
 	ch := z.follow(id)
 	links := func() {
 		c.enc.begin(name, !isWildcard(name))
-		if len(ch.dnames) > 0 {
-			c.enc.flags |= pieceDNAME
-		}
 		for _, l := range ch.links {
 			c.enc.record(sectionAnswer, l)
 		}

@@ -44,7 +44,6 @@ const (
 	pieceAA                    // authoritative
 	pieceSteer                 // the chain ends at a steered name
 	pieceSteerSelf             // the pointer to that name is of class self, not suffix
-	pieceDNAME                 // DNAMEs stand in the chain
 )
 
 // Sizes of a piece's header.

@@ -459,3 +459,25 @@ a.*.example. 60 DNAME *.*.example.
 		}
 	}
 }
+
+// TestLastLink covers a chain of DNAMEs of as many links as are followed that comes to a name with a CNAME.
+func TestLastLink(t *testing.T) {
+	t.Parallel()
+	set, files := mend(t, map[string]string{"example.zone": `example. 300 SOA ns.test. host.test. 1 2 3 4 386
+example. 300 NS ns.test.
+a.example. 60 DNAME b.b.b.example.
+b.example. 60 DNAME example.
+c.example. 60 NS ns.test.
+*.example. 60 CNAME *.c.example.
+www.example. 60 CNAME c.c.example.
+`})
+	tw := newTwin(t, files)
+	for _, name := range []string{
+		"*.a.a.example.", "x.a.a.example.", "*.a.example.", "*.b.a.a.example.", "*.a.b.b.example.", "*.b.b.b.a.example.", "*.a.a.b.example.",
+		"www.a.a.example.", "x.b.a.a.example.", "x.a.a.b.example.", "*.b.b.a.a.example.",
+	} {
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeDS, dns.TypeCNAME, dns.TypeTXT} {
+			compareTwin(t, set, tw, question{name: name, qtype: qtype})
+		}
+	}
+}

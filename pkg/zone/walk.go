@@ -84,20 +84,13 @@ func (w *walk) follow(msg []byte, rec uint32, kind matchKind, qtype uint16, firs
 }
 
 // links says whether a record answers a type with another name that is to be followed. What is behind a CNAME was followed when
-// the zone was loaded; only if DNAMEs are among that, they may be in the answer already.
+// the zone was loaded; but that may have DNAMEs that are in the answer already, and more links than are left of chainMax.
 func (s *Set) links(rec uint32, kind matchKind, qtype uint16) bool {
 	switch kind {
 	case matchDNAME:
 		return true
 	case matchName:
-		if s.flags(rec)&(recCNAME|recSteer|recReferral) != recCNAME || IsMinimal(qtype) && !isSignature(qtype) {
-			return false
-		}
-		piece := s.entry(rec, qtype)
-		if piece == 0 {
-			piece = s.entry(rec, typeRest)
-		}
-		return qtype == dns.TypeDNAME || s.arena[4*uint64(piece)]&pieceDNAME != 0
+		return s.flags(rec)&(recCNAME|recSteer|recReferral) == recCNAME && (!IsMinimal(qtype) || isSignature(qtype))
 	case matchOutside, matchNothing, matchReferral:
 	}
 	return false
