@@ -100,6 +100,7 @@ type probe struct {
 	hidden bool          // it does not allow its timing to be seen
 	mute   bool          // it never answers
 	asked  atomic.Int32
+	healed atomic.Bool // it has no delay any more
 }
 
 // ServeHTTP answers late, or never.
@@ -107,6 +108,9 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	wait := p.delay
 	if p.asked.Add(1) == 1 && p.first > 0 {
 		wait = p.first
+	}
+	if p.healed.Load() {
+		wait = 0
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -330,17 +334,7 @@ func (s *scene) run(t *testing.T, browser context.Context) {
 	defer closeTab()
 	ctx, cancel := context.WithTimeout(tab, caseLimit)
 	defer cancel()
-	prepare := func(ctx context.Context, tab *chromedp.Target) (chromedp.Void, error) {
-		first := page.AddScriptToEvaluateOnNewDocumentParams{Source: fmt.Sprintf("const chance = %v;", chance) + watcher + s.prepare}
-		if _, err := cdp.Call(ctx, tab, page.AddScriptToEvaluateOnNewDocument, first); err != nil {
-			return chromedp.Void{}, err
-		}
-		saving := emulation.SetDataSaverOverrideParams{DataSaverEnabled: new(s.saveData)}
-		_, err := cdp.Call(ctx, tab, emulation.SetDataSaverOverride, saving)
-		return chromedp.Void{}, err
-	}
-	err := chromedp.Do(ctx, prepare, chromedp.Navigate(site+"/"))
-	if err != nil {
+	if err := chromedp.Do(ctx, s.prepareTab(chance), chromedp.Navigate(site+"/")); err != nil {
 		t.Fatal(err)
 	}
 
@@ -365,6 +359,19 @@ func (s *scene) run(t *testing.T, browser context.Context) {
 	}
 }
 
+// prepareTab has a tab run the watcher, and what the scene wants, before the scripts of every page that it opens.
+func (s *scene) prepareTab(chance float64) func(context.Context, *chromedp.Target) (chromedp.Void, error) {
+	return func(ctx context.Context, tab *chromedp.Target) (chromedp.Void, error) {
+		first := page.AddScriptToEvaluateOnNewDocumentParams{Source: fmt.Sprintf("const chance = %v;", chance) + watcher + s.prepare}
+		if _, err := cdp.Call(ctx, tab, page.AddScriptToEvaluateOnNewDocument, first); err != nil {
+			return chromedp.Void{}, err
+		}
+		saving := emulation.SetDataSaverOverrideParams{DataSaverEnabled: new(s.saveData)}
+		_, err := cdp.Call(ctx, tab, emulation.SetDataSaverOverride, saving)
+		return chromedp.Void{}, err
+	}
+}
+
 // serveProbe gives the URL of a probe, on which nothing listens if it is nil.
 func serveProbe(t *testing.T, p *probe) string {
 	t.Helper()
@@ -384,8 +391,16 @@ func serveProbe(t *testing.T, p *probe) string {
 	return server.URL + "/probe?of=us"
 }
 
-// servePage gives the origin of a page with the script, whose policy permits nothing but that, the collector and the probes.
+// servePage gives the origin of a site with the page.
 func (s *scene) servePage(t *testing.T, collector string, regions []api.Probed) string {
+	t.Helper()
+	server := httptest.NewServer(s.site(t, collector, regions))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// site has a page with the script, whose policy permits nothing but that, the collector and the probes.
+func (s *scene) site(t *testing.T, collector string, regions []api.Probed) http.Handler {
 	t.Helper()
 	connect := []string{collector, "http://127.0.0.1:1"}
 	for _, r := range regions {
@@ -400,7 +415,7 @@ func (s *scene) servePage(t *testing.T, collector string, regions []api.Probed) 
 	}
 	attribute = strings.ReplaceAll(attribute, "%s", collector)
 	text := script(t)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; connect-src "+strings.Join(connect, " "))
 		switch r.URL.Path {
 		case "/":
@@ -412,9 +427,7 @@ func (s *scene) servePage(t *testing.T, collector string, regions []api.Probed) 
 		default:
 			w.WriteHeader(http.StatusNotFound)
 		}
-	}))
-	t.Cleanup(server.Close)
-	return server.URL
+	})
 }
 
 // wait gives what the page did once all is done that it will do.
