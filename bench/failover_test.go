@@ -111,7 +111,13 @@ pools:
 		}
 	}
 	loopback := netip.MustParseAddrPort("127.0.0.1:0")
-	n, err := node.New(node.Config{Node: "bench", Listen: []netip.AddrPort{loopback}, Workers: 1, Zones: dir, State: b.TempDir(), API: loopback})
+	return runNode(b, node.Config{Node: "bench", Listen: []netip.AddrPort{loopback}, Workers: 1, Zones: dir, State: b.TempDir(), API: loopback})
+}
+
+// runNode runs a node until the benchmark ends.
+func runNode(b *testing.B, cfg node.Config) *node.Node {
+	b.Helper()
+	n, err := node.New(cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
