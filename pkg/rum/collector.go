@@ -1,6 +1,7 @@
 package rum
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,6 +38,10 @@ const (
 	// sketch's weights hold.
 	networkBudget = 384
 
+	// decaySteps is in how many steps at most what was measured decays in a window. Weights are rounded down at each: in many steps
+	// that take less than a weight's unit each, all would be gone long before the window is over.
+	decaySteps = 30
+
 	// halfLives is how often what was measured halves in a window: at its end an eighth is left.
 	halfLives = 3
 
@@ -46,6 +52,10 @@ const (
 	// groupShare: while memory is full, a network of an ASN that holds more than an eighth of it is less useful than any other.
 	// Address space is cheap in IPv6, and else one allocation could push everyone out.
 	groupShare = 8
+
+	// heldLogged bounds the lines in the log for the rungs that are held from one interval on: a region that fails moves those of all
+	// networks at once.
+	heldLogged = 16
 
 	// candidates is how many networks are looked at for the least useful; with eight of a shard it is among the last quarter
 	// nine times in ten.
@@ -211,6 +221,13 @@ func (c *Collector) factor(after time.Duration) float64 {
 	return math.Exp2(-halfLives * float64(after) / float64(c.cfg.Window))
 }
 
+// decayed is the time between two ticks for which weights decay: whole steps, each a whole number of intervals.
+func (c *Collector) decayed(from, to time.Time) time.Duration {
+	intervals := (c.cfg.Window/c.cfg.Interval + decaySteps - 1) / decaySteps
+	step := intervals * c.cfg.Interval
+	return max(to.Truncate(step).Sub(from.Truncate(step)), 0)
+}
+
 // shardOf gives the shard of a network.
 func (c *Collector) shardOf(key networkKey) *shard {
 	// Fibonacci hashing: neighbors come into different shards.
@@ -326,23 +343,32 @@ func (c *Collector) Tick(now time.Time) {
 // tick is Tick, with the lock held. It gives what was seen of all networks.
 func (c *Collector) tick(now time.Time) []seen {
 	aligned := now.Truncate(c.cfg.Interval)
-	elapsed := max(aligned.Sub(c.last), 0)
+	factor := c.factor(c.decayed(c.last, aligned))
 	roll := !aligned.Truncate(c.cfg.Window).Equal(c.last.Truncate(c.cfg.Window))
 	c.last = aligned
 	oldest := uint32(max(now.Add(-c.cfg.Window).Unix(), 0))
 	var all []seen
 	for i := range c.shards {
-		all = c.shards[i].tick(c, c.factor(elapsed), roll, oldest, all)
+		all = c.shards[i].tick(c, factor, roll, oldest, all)
 	}
 	c.bytes.Store(bytesOf(all))
 	prev := c.view.Load()
 	view := newView(all, prev, c.cfg.Regions(), c.cfg.MinSources, now)
 	c.view.Store(view)
-	for _, rung := range view.newlyHeld {
+	c.logHeld(view.newlyHeld)
+	return all
+}
+
+// logHeld logs the rungs that are held from now on. The widest stand for the others, where there are many.
+func (c *Collector) logHeld(rungs []Rung) {
+	slices.SortFunc(rungs, func(a, b Rung) int { return cmp.Or(cmp.Compare(b.Kind, a.Kind), compareRungs(a, b)) })
+	for _, rung := range rungs[:min(len(rungs), heldLogged)] {
 		c.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "what users measure has moved faster than is believed: the old summary is held",
 			slog.String("rung", rung.String()))
 	}
-	return all
+	if more := len(rungs) - heldLogged; more > 0 {
+		c.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "what users measure has moved faster than is believed in more networks", slog.Int("rungs", more))
+	}
 }
 
 // tick ages the networks of a shard and appends what is left of them.
@@ -351,11 +377,7 @@ func (s *shard) tick(c *Collector, factor float64, roll bool, oldest uint32, all
 	defer s.mu.Unlock()
 	for key, n := range s.networks {
 		before := n.place.group(key)
-		forgotten := 0
-		if factor < 1 {
-			forgotten = n.decay(factor, oldest)
-		}
-		s.forget(c, before, forgotten)
+		s.forget(c, before, n.decay(factor, oldest))
 		if len(n.regions) == 0 {
 			delete(s.networks, key)
 			continue

@@ -114,7 +114,7 @@ func TestBudgets(t *testing.T) {
 	// One household is one source, however many addresses it takes.
 	for i := range 2 * rum.SourceBudget {
 		if got := w.sends(fmt.Sprintf("2a00::%x", i+1), "fra", 20*ms); (got == rum.RefusedSource) != (i >= rum.SourceBudget) {
-			t.Fatalf("sample %d of a /64: %q", i, got)
+			t.Fatalf("sample %d of a /56: %q", i, got)
 		}
 	}
 	accepted, refused := 0, map[rum.Refusal]int{}
@@ -469,4 +469,49 @@ func BenchmarkTick(b *testing.B) {
 	stats := w.Stats()
 	b.ReportMetric(float64(stats.Bytes)/float64(stats.Sketches), "bytes/sketch")
 	b.ReportMetric(float64(stats.Sketches), "sketches")
+}
+
+// TestDecaySteps covers that short intervals and long windows, of which many go into one another, leave as much as others do.
+func TestDecaySteps(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ interval, window time.Duration }{
+		{time.Second, 15 * time.Minute}, {7 * time.Second, 7 * 61 * time.Second}, {30 * time.Second, 24 * time.Hour}, {5 * time.Minute, 5 * time.Minute},
+	} {
+		w := newWorld(t, func(cfg *rum.Config) { cfg.Interval, cfg.Window = c.interval, c.window })
+		start := w.now().Truncate(c.window).Add(c.window)
+		w.clock.Store(start.UnixNano())
+		w.Tick(w.now())
+		w.fill("20.1.1.0", 100, "fra", 20*ms)
+		for w.now().Before(start.Add(c.window/3 - c.interval)) {
+			w.clock.Add(int64(c.interval))
+			w.Tick(w.now())
+		}
+		if got := w.shown("20.1.1.0/24")["fra"].Samples; c.interval < c.window && (got < 45 || got > 60) {
+			t.Errorf("%v of %v: %v samples of 100 are left after a third, want half", c.interval, c.window, got)
+		}
+		w.clock.Store(start.Add(c.window + 2*time.Second + c.interval).UnixNano())
+		w.Tick(w.now())
+		if got := w.Stats().Sketches; got != 0 {
+			t.Errorf("%v of %v: %d sketches are left after the window", c.interval, c.window, got)
+		}
+	}
+}
+
+// TestHeldLog covers that a region that fails everywhere does not fill the log.
+func TestHeldLog(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	w := newWorld(t, func(cfg *rum.Config) { cfg.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	for i := range 100 {
+		w.fill(german(1, i, 0), 20, "fra", 20*ms)
+	}
+	w.Tick(w.now())
+	for i := range 100 {
+		w.pours(german(1, i, 0), 100, rum.Sample{Region: "fra", Failed: true})
+	}
+	w.Tick(w.now())
+	lines := strings.Count(log.String(), "\n")
+	if held := w.Stats().Held; held < 100 || lines > 20 || !strings.Contains(log.String(), "rung=DE\n") || !strings.Contains(log.String(), "rungs=87") {
+		t.Errorf("%d rungs are held, with %d lines:\n%s", held, lines, log.String())
+	}
 }

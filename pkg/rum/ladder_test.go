@@ -154,7 +154,7 @@ func TestLadderTwin(t *testing.T) {
 		for range 20 + random.IntN(800) {
 			client := netip.AddrFrom4([4]byte{byte(20 + random.IntN(4)), byte(1 + random.IntN(6)*random.IntN(2)), byte(random.IntN(4)), byte(random.IntN(14))})
 			if random.IntN(6) == 0 {
-				client = netip.AddrFrom16([16]byte{0x2a, 5: byte(random.IntN(5)), 7: byte(random.IntN(14)), 15: 1})
+				client = netip.AddrFrom16([16]byte{0x2a, 5: byte(random.IntN(5)), 6: byte(random.IntN(14)), 15: 1})
 			}
 			s := rum.Sample{
 				Client: client, Region: []string{"fra", "iad", "nowhere"}[random.IntN(3)],

@@ -14,8 +14,9 @@ const (
 	prefix4Bits = 24
 	prefix6Bits = 48
 
-	// source6Bits is what counts as one source of IPv6: a household has as many addresses as it likes in its /64.
-	source6Bits = 64
+	// source6Bits is what counts as one source of IPv6. A household has as many addresses as it likes, and many providers give it a
+	// /56 with 256 networks: by the /64 one line would be all the sources that a /48 needs to speak for the other 255.
+	source6Bits = 56
 
 	// group4Bits and group6Bits stand for an ASN where none is known: about the size of what a registry gives to one network.
 	group4Bits = 16

@@ -243,6 +243,26 @@ func (d *Decider) Step(now time.Time, options []Options, scored func(Options) []
 	return out
 }
 
+// Retain forgets the orders of rungs of which nothing is measured. It is for what was read after a start: how long ago it was saved
+// is not known, and what nobody has measured since within a window is no more believed.
+func (d *Decider) Retain(scored func(Options) []Scored) {
+	changed := false
+	for o, rungs := range d.by {
+		o.MinSamples = 1
+		measured := map[Rung]bool{}
+		for _, s := range scored(o) {
+			measured[s.Rung] = true
+		}
+		maps.DeleteFunc(rungs, func(rung Rung, h *holding) bool {
+			changed = changed || !measured[rung] && len(h.settled) > 0
+			return !measured[rung]
+		})
+	}
+	if changed {
+		d.version++
+	}
+}
+
 // order is what is held of a rung, for others to keep.
 func (h *holding) order(rung Rung, scores []Score) *Order {
 	o := &Order{Rung: rung, Regions: slices.Clone(h.settled), Scores: scores}

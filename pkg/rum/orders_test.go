@@ -421,3 +421,20 @@ func TestScored(t *testing.T) {
 		t.Errorf("order %+v", order)
 	}
 }
+
+// TestDeciderRetain: after a start, an order of which nothing is measured any more is gone at once, and others wait as ever.
+func TestDeciderRetain(t *testing.T) {
+	d := rum.NewDecider()
+	germany := rum.Rung{Kind: rum.RungCountry, Code: "DE"}
+	both := func(rum.Options) []rum.Scored {
+		return []rum.Scored{{Rung: netherlands, Scores: scoresOf(t, "fra 10, ams 90")}, {Rung: germany, Scores: scoresOf(t, "fra 10, ams 90")}}
+	}
+	version := d.Step(ordersStart, []rum.Options{plainOptions}, both).Version()
+	d = saved(t, d)
+	now := in(netherlands, scoresOf(t, "fra 90 x30, ams 10 x30"))
+	d.Retain(now)
+	orders := d.Step(ordersStart, []rum.Options{plainOptions}, now)
+	if orders.Len() != 1 || orders.Rung(plainOptions, germany) != nil || tiersText(orders) != "fra | ams" || orders.Version() == version {
+		t.Errorf("%d orders in version %d: %s", orders.Len(), orders.Version(), tiersText(orders))
+	}
+}

@@ -225,3 +225,21 @@ func TestHeldErrors(t *testing.T) {
 		t.Errorf("%+v is held on", got)
 	}
 }
+
+// TestPoisonDelegation covers one line of IPv6 that has a /56 of its own: it does not speak for the rest of its /48.
+func TestPoisonDelegation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	client := netip.MustParseAddr("2a00:1:2:300::1").As16()
+	accepted := 0
+	for range 10 {
+		for network := range 256 {
+			client[7] = byte(network)
+			accepted += w.Add([]rum.Sample{{Client: netip.AddrFrom16(client), Region: "fra", Latency: 400 * ms}}).Accepted
+		}
+	}
+	w.Tick(w.now())
+	if got := w.shown("2a00:1:2::/48"); got != nil || accepted != rum.SourceBudget {
+		t.Errorf("%d samples count, and it says %+v", accepted, got)
+	}
+}

@@ -225,7 +225,7 @@ func (c *Collector) load(now time.Time) {
 // merge adds networks as they were seen at a time, here before a restart or by another node. Samples add up; of sources that may be
 // the same the larger number counts.
 func (c *Collector) merge(all []seen, at, now time.Time) {
-	factor := c.factor(max(c.last.Sub(at), 0))
+	factor := c.factor(c.decayed(at, c.last))
 	oldest := uint32(max(now.Add(-c.cfg.Window).Unix(), 0))
 	for i := range all {
 		from := network{regions: all[i].regions}

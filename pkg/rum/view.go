@@ -212,7 +212,7 @@ func (v *View) hold(prev *View) {
 				continue
 			}
 			since := old.regions[at].heldSince
-			if since.IsZero() {
+			if since.IsZero() || since.After(v.at) { // the clock went back
 				since = v.at
 			}
 			if v.at.Sub(since) < heldFor {
