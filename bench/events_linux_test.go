@@ -288,8 +288,8 @@ func askFor(conn *net.UDPConn, queries [][]byte, underWay int, d time.Duration) 
 				return nil, nil, err
 			}
 		}
-		_, n, _, _, err := conn.ReadMsgUDPAddrPort(buf, control)
-		if err != nil {
+		var n int
+		if _, n, _, _, err = conn.ReadMsgUDPAddrPort(buf, control); err != nil {
 			return nil, nil, err
 		}
 		now := time.Now()
