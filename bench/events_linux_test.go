@@ -25,6 +25,7 @@ import (
 	"geodns/pkg/health"
 	"geodns/pkg/operator"
 	"geodns/pkg/policy"
+	"geodns/pkg/rum"
 	"geodns/pkg/server"
 )
 
@@ -125,6 +126,11 @@ func startEvents(b *testing.B, events *api.Events) netip.AddrPort {
 		Listing: api.Listing{
 			Pools: func() []api.Pool { return nil }, Policies: func() []api.Policy { return nil },
 			Zones: func(string, int) ([]api.Zone, int) { return nil, 0 },
+		},
+		RUM: api.RUM{
+			Add: func([]rum.Sample) rum.Counts { return rum.Counts{} }, Report: func() api.RUMReport { return api.RUMReport{} },
+			Status:  func() api.RUMStatus { return api.RUMStatus{} },
+			Propose: func(float64, time.Duration, int) (api.RUMProposals, error) { return api.RUMProposals{}, io.EOF },
 		},
 		Metrics: api.Metrics{
 			Server: func() server.Stats { return server.Stats{} }, Health: func() health.Stats { return health.Stats{} },
@@ -288,13 +294,13 @@ func askFor(conn *net.UDPConn, queries [][]byte, underWay int, d time.Duration) 
 				return nil, nil, err
 			}
 		}
-		_, n, _, _, err := conn.ReadMsgUDPAddrPort(buf, control)
-		if err != nil {
+		var n int
+		if _, n, _, _, err = conn.ReadMsgUDPAddrPort(buf, control); err != nil {
 			return nil, nil, err
 		}
 		now := time.Now()
-		at, err := stamp(control[:n])
-		if err != nil {
+		var at time.Time
+		if at, err = stamp(control[:n]); err != nil {
 			return nil, nil, err
 		}
 		took, held, last = append(took, now.Sub(last)), append(held, at.Sub(asked)), now

@@ -11,6 +11,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +33,10 @@ const (
 	bulkBatch = 512
 	// bulkTimeout bounds a request: 8 MiB at a megabit a second take longer than the listener allows.
 	bulkTimeout = 2 * time.Minute
+	// bulkWait bounds how long a feed waits for its first turn: longer than any burst takes, and shorter than a sender's patience.
+	bulkWait = 2 * time.Second
+	// bulkRetry is when a feed that had no turn may come again.
+	bulkRetry = 5 * time.Second
 )
 
 // patternBulk takes larger bodies than the others, for longer.
@@ -76,7 +81,7 @@ func registerRUM(api huma.API, c *RUM) {
 		return &output{report}, nil
 	})
 	registerProposals(api, c)
-	registerBulk(api, c)
+	registerBulk(api, c, newTurns(runtime.GOMAXPROCS(0)))
 }
 
 // RUMProposals is what GET /v1/rum/proposals answers.
@@ -129,7 +134,7 @@ func (in *bulkInput) Resolve(ctx huma.Context) []error {
 }
 
 // registerBulk adds POST /v1/rum/bulk.
-func registerBulk(api huma.API, c *RUM) {
+func registerBulk(api huma.API, c *RUM, t turns) {
 	type output struct{ Body RUMCounts }
 	text := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
 	huma.Register(api, needs(huma.Operation{
@@ -140,14 +145,68 @@ func registerBulk(api huma.API, c *RUM) {
 			`is, count.`,
 		DefaultStatus: http.StatusAccepted,
 		RequestBody:   &huma.RequestBody{Content: map[string]*huma.MediaType{"application/x-ndjson": text, "text/csv": text}},
-		Errors:        []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType},
-	}, "rum", "write"), func(_ context.Context, in *bulkInput) (*output, error) {
+		Errors: []int{
+			http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusServiceUnavailable,
+		},
+	}, "rum", "write"), func(ctx context.Context, in *bulkInput) (*output, error) {
+		if !t.first(ctx, bulkWait) {
+			return nil, huma.ErrorWithHeaders(
+				huma.Error503ServiceUnavailable("feeds take all the time that they may have, so that answers have theirs; nothing was taken, come again later"),
+				http.Header{"Retry-After": {strconv.Itoa(int(bulkRetry.Seconds()))}},
+			)
+		}
+		defer t.end()
+		in.body = &turnReader{t, in.body}
 		b := bulk{add: c.Add, counts: RUMCounts{Refused: map[rum.Refusal]int{}}}
 		if err := b.take(in); err != nil {
 			return nil, err
 		}
 		return &output{b.counts}, nil
 	})
+}
+
+// turns are what feeds take before they use a processor: together they have half of them, so that one is free for a query at once. A
+// free one is not enough: the scheduler's thread that waits for the network runs what has come, here a feed, and wakes no other to wait
+// in its place, so that queries would wait until the feed's lines are read. Who yields has it wake one.
+type turns chan struct{}
+
+// newTurns makes the turns of so many processors.
+func newTurns(processors int) turns { return make(turns, max(processors/2, 1)) }
+
+// first waits for a turn; false: there is none in time.
+func (t turns) first(ctx context.Context, most time.Duration) bool {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case t <- struct{}{}:
+		runtime.Gosched()
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// next waits for another turn. Each is as long as a buffer of lines takes.
+func (t turns) next() {
+	t <- struct{}{}
+	runtime.Gosched()
+}
+
+// end ends a turn.
+func (t turns) end() { <-t }
+
+// turnReader is a body whose reader has a turn, but not while it waits for its sender: who is slow holds nobody up.
+type turnReader struct {
+	turns turns
+	from  io.Reader
+}
+
+// Read reads without a turn, and waits for the next.
+func (r *turnReader) Read(to []byte) (int, error) {
+	r.turns.end()
+	defer r.turns.next()
+	return r.from.Read(to)
 }
 
 // bulk is one feed on its way in.
