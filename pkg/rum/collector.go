@@ -258,6 +258,10 @@ func (s *shard) add(c *Collector, sample *Sample, client netip.Addr, region Loca
 		return RefusedPrefix
 	}
 	kept := n.sketch(sample.Region)
+	failer := uint64(1) << (hash % registers)
+	if sample.Failed && kept != nil && kept.failers&failer != 0 {
+		return RefusedSource
+	}
 	if kept == nil {
 		if !s.room(c, key, n) {
 			return RefusedFull
@@ -274,6 +278,7 @@ func (s *shard) add(c *Collector, sample *Sample, client netip.Addr, region Loca
 	n.weight += uint32(weight)
 	kept.last = max(kept.last, uint32(at.Unix()))
 	if sample.Failed {
+		kept.failers |= failer
 		kept.failed = saturated(kept.failed, weight)
 	} else {
 		kept.add(binOf(sample.Latency), weight)
