@@ -223,8 +223,7 @@ func (c *Collector) factor(after time.Duration) float64 {
 
 // decayed is the time between two ticks for which weights decay: whole steps, each a whole number of intervals.
 func (c *Collector) decayed(from, to time.Time) time.Duration {
-	intervals := (c.cfg.Window/c.cfg.Interval + decaySteps - 1) / decaySteps
-	step := intervals * c.cfg.Interval
+	step := (c.cfg.Window/decaySteps + c.cfg.Interval - 1).Truncate(c.cfg.Interval) // rounded up
 	return max(to.Truncate(step).Sub(from.Truncate(step)), 0)
 }
 
