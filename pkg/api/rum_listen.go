@@ -13,7 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"runtime/debug"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -213,9 +213,24 @@ func (b *Beacons) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // broken logs what broke, which net/http would do with the client's address, and so is not heard.
 func (b *Beacons) broken() {
 	if v := recover(); v != nil {
-		b.cfg.Log.Error("a request with a beacon broke off", "error", fmt.Sprint(v), "stack", string(debug.Stack()))
+		b.cfg.Log.Error("a request with a beacon broke off", "error", fmt.Sprint(v), "stack", callers())
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// callers names the functions that led to a panic. A stack as package debug writes it has their arguments too, and among those is
+// the client's address.
+func callers() string {
+	const most = 32 // the rest is net/http's
+	var at [most]uintptr
+	frames := runtime.CallersFrames(at[:runtime.Callers(0, at[:])])
+	var b strings.Builder
+	for more := true; more; {
+		var frame runtime.Frame
+		frame, more = frames.Next()
+		fmt.Fprintf(&b, "%s %s:%d\n", frame.Function, frame.File, frame.Line)
+	}
+	return b.String()
 }
 
 // Headers that are the same in each answer.

@@ -3,10 +3,12 @@ package api_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -254,11 +256,31 @@ func TestBeaconBroken(t *testing.T) {
 		if v := recover(); v != http.ErrAbortHandler { //nolint:errorlint // it is panicked with as it is
 			t.Errorf("panic %v", v)
 		}
-		if text := logged.String(); !strings.Contains(text, "no collector") || strings.Contains(text, "192.0.2.1") {
+		if text := logged.String(); !strings.Contains(text, "no collector") || strings.Contains(text, "192.0.2.1") ||
+			!strings.Contains(text, "ServeHTTP") || strings.Contains(text, "0xc000") {
 			t.Errorf("logged %s", text)
 		}
 	}()
 	send(t, b, "POST", "/v1/rum", `{"v":1,"samples":[]}`, "Content-Type", "text/plain")
+}
+
+// FuzzListen: whatever is asked for, with whatever headers, is answered and breaks nothing.
+func FuzzListen(f *testing.F) {
+	f.Add("POST", "/v1/rum", "text/plain", "", "https://www.example.com", "192.0.2.1, 198.51.100.7:80", "10.0.0.1:99", `{"v":1,"samples":[{"region":"fra","ms":41.5}]}`)
+	f.Add("GET", "/v1/rum/plan", "", "gzip", "null", "[2001:db8::1%eth0]:1,,", "[::1]:99", "")
+	f.Add("POST", "/v1/rum", "application/json;a=\"", "gzip", "", ",", "x", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03")
+	f.Fuzz(func(t *testing.T, method, path, kind, encoding, origin, forwarded, from, body string) {
+		b := beacons(t, nil)
+		r := &http.Request{
+			Method: method, URL: &url.URL{Path: path}, RemoteAddr: from, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1,
+			Header: http.Header{"Content-Type": {kind}, "Content-Encoding": {encoding}, "Origin": {origin}, "X-Forwarded-For": {forwarded, forwarded}},
+		}
+		recorder := httptest.NewRecorder()
+		b.ServeHTTP(recorder, r.WithContext(t.Context()))
+		if recorder.Code >= http.StatusInternalServerError || recorder.Body.Len() == 0 && method != http.MethodOptions {
+			t.Errorf("status %d: %q", recorder.Code, recorder.Body)
+		}
+	})
 }
 
 // BenchmarkBeacon takes usual beacons through the handler, of 50,000 clients by turns: 20,000 a second are 50 µs each. The collector's own

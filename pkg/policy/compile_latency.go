@@ -39,17 +39,18 @@ func (m *measured) value(region int) float64 {
 
 // newLatencies prepares orders for a Document.
 func newLatencies(doc *Document, orders *rum.Orders) *latencies {
-	x := &latencies{orders: orders, options: LatencyOptions(doc), regions: map[string]int{}, known: map[*rum.Order]*measured{}}
+	x := &latencies{options: LatencyOptions(doc), regions: map[string]int{}, known: map[*rum.Order]*measured{}}
 	for i, r := range doc.Regions {
 		x.regions[r.Name] = i
 	}
+	x.orders = orders.Among(func(region string) bool { _, served := x.regions[region]; return served })
 	for _, o := range x.options {
 		x.bands = append(x.bands, inMilliseconds(o.Band))
-		for _, order := range orders.All(o) {
+		for _, order := range x.orders.All(o) {
 			x.known[order] = x.measure(order)
 		}
 	}
-	x.networks = orders.Prefixes(x.options)
+	x.networks = x.orders.Prefixes(x.options)
 	return x
 }
 

@@ -72,6 +72,7 @@ func TestLatencyPlans(t *testing.T) {
 			"10.1.7.0/24": "i9 | f9 | a9", "10.1.7.9/32": "i9 | f9 | a9", "de": "f9 | a9 | i9", "10.9.0.0/24": "a9 | f9 | i9", "eu": "a9 | f9 | i9", "us": "f9 i9 a9", "nowhere": "f9 i9 a9",
 			"as alone": "f9 i9 a9", "de6": "i9 | a9 | f9", "2001:db8:1:ff::/64": "i9 | a9 | f9",
 		}},
+		{"a rung of which one region alone is still there says nothing", latency, map[string]string{"DE": "fra 90, gone 10", "EU": "iad 10, gone 20, fra 90"}, map[string]string{"de": "i9 | f9 | a9"}},
 		{"bands", "{name: all, pool: alone, rank: [{latency: {band: 20ms}}]}", map[string]string{"DE": "fra 10, ams 30, iad 50"}, map[string]string{"de": "f9 a9 | i9"}},
 		{
 			"a pool without the quickest region has bands of its own", "{name: all, pool: dr, rank: [{latency: {band: 20ms}}]}",

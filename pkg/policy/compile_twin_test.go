@@ -294,11 +294,12 @@ func (w *twin) split(k policy.Ranker, tier []*policy.Target, client netip.Prefix
 	return [][]*policy.Target{tier}
 }
 
-// regionsTold counts the regions that a rung says something of.
+// regionsTold counts the regions of the Document that a rung says something of.
 func (w *twin) regionsTold(rung rum.Rung, o rum.Options) int {
 	regions := map[string]bool{}
 	for _, m := range w.measured {
-		if m.rung == rung && m.told(o) {
+		served := slices.ContainsFunc(w.doc.Regions, func(r *policy.Region) bool { return r.Name == m.region })
+		if served && m.rung == rung && m.told(o) {
 			regions[m.region] = true
 		}
 	}

@@ -223,8 +223,7 @@ func (c *Collector) factor(after time.Duration) float64 {
 
 // decayed is the time between two ticks for which weights decay: whole steps, each a whole number of intervals.
 func (c *Collector) decayed(from, to time.Time) time.Duration {
-	intervals := (c.cfg.Window/c.cfg.Interval + decaySteps - 1) / decaySteps
-	step := intervals * c.cfg.Interval
+	step := (c.cfg.Window/decaySteps + c.cfg.Interval - 1).Truncate(c.cfg.Interval) // rounded up
 	return max(to.Truncate(step).Sub(from.Truncate(step)), 0)
 }
 
@@ -258,6 +257,10 @@ func (s *shard) add(c *Collector, sample *Sample, client netip.Addr, region Loca
 		return RefusedPrefix
 	}
 	kept := n.sketch(sample.Region)
+	failer := uint64(1) << (hash % registers)
+	if sample.Failed && kept != nil && kept.failers&failer != 0 {
+		return RefusedSource
+	}
 	if kept == nil {
 		if !s.room(c, key, n) {
 			return RefusedFull
@@ -274,6 +277,7 @@ func (s *shard) add(c *Collector, sample *Sample, client netip.Addr, region Loca
 	n.weight += uint32(weight)
 	kept.last = max(kept.last, uint32(at.Unix()))
 	if sample.Failed {
+		kept.failers |= failer
 		kept.failed = saturated(kept.failed, weight)
 	} else {
 		kept.add(binOf(sample.Latency), weight)

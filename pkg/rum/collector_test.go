@@ -146,6 +146,21 @@ func (w *world) fill(network string, sources int, region string, latency time.Du
 	}
 }
 
+// fails adds failures until that many count: sources that share a register share its one failure.
+func (w *world) fails(network string, count int, region string) {
+	w.t.Helper()
+	base := netip.MustParseAddr(network).As4()
+	for source := 0; count > 0; source++ {
+		if source == 256 {
+			w.t.Fatalf("%s: %d failures too few count", network, count)
+		}
+		base[3] = byte(source)
+		if w.adds(rum.Sample{Client: netip.AddrFrom4(base), Region: region, Failed: true}) == "" {
+			count--
+		}
+	}
+}
+
 // TestLadder covers which rungs speak: enough sources for each, four networks above the prefix.
 func TestLadder(t *testing.T) {
 	t.Parallel()
@@ -208,10 +223,10 @@ func TestScores(t *testing.T) {
 	w := newWorld(t, nil)
 	for i := range 20 {
 		w.adds(rum.Sample{Client: netip.MustParseAddr(german(1, 1, i)), Region: "fra", Latency: 20 * ms})
-		w.adds(rum.Sample{Client: netip.MustParseAddr(german(1, 1, i)), Region: "fra", Failed: true})
 		w.adds(rum.Sample{Client: netip.MustParseAddr(german(1, 1, 100+i)), Region: "iad", Latency: 100 * ms})
-		w.adds(rum.Sample{Client: netip.MustParseAddr(german(1, 1, 100+i)), Region: "nowhere", Failed: true})
 	}
+	w.fails("20.1.1.0", 20, "fra")
+	w.fails("20.1.1.0", 20, "nowhere")
 	w.Tick(w.now())
 	p := netip.MustParsePrefix("20.1.1.0/24")
 	_, scores, ok := w.View().Scores(p, place(p.Addr()), rum.Options{Percentile: 75, MinSamples: 20, ErrorWeight: 500 * ms, MaxAge: time.Minute})
@@ -507,7 +522,7 @@ func TestHeldLog(t *testing.T) {
 	}
 	w.Tick(w.now())
 	for i := range 100 {
-		w.pours(german(1, i, 0), 100, rum.Sample{Region: "fra", Failed: true})
+		w.fails(german(1, i, 0), 40, "fra")
 	}
 	w.Tick(w.now())
 	lines := strings.Count(log.String(), "\n")

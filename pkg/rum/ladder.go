@@ -239,7 +239,7 @@ func trimmedErrors(votes []vote) float64 {
 const (
 	// What a network, a sketch and a bin take in memory, with their part of maps and of what the allocator rounds up.
 	networkBytes = 320
-	sketchBytes  = 64
+	sketchBytes  = 72
 	binBytes     = 4
 )
 

@@ -139,6 +139,9 @@ func (n *network) roll() {
 	n.prior = uint16(min(n.sources.count(), math.MaxUint16))
 	n.sources = sources{}
 	n.accepted = 0
+	for i := range n.regions {
+		n.regions[i].failers = 0
+	}
 }
 
 // decay makes what was measured count less and forgets sketches with nothing left, or nothing since the time oldest (seconds since

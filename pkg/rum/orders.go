@@ -83,6 +83,30 @@ func (o *Orders) Len() (n int) {
 	return n
 }
 
+// Among leaves the orders of rungs that know two of the regions served now, or more: an order may be of before a region was renamed or
+// removed, and of one alone nothing follows.
+func (o *Orders) Among(served func(region string) bool) *Orders {
+	if o == nil {
+		return nil
+	}
+	out := &Orders{version: o.version, at: o.at, by: make(map[Options]map[Rung]*Order, len(o.by))}
+	for options, rungs := range o.by {
+		out.by[options] = make(map[Rung]*Order, len(rungs))
+		for rung, order := range rungs {
+			known := 0
+			for _, r := range order.Regions {
+				if served(r.Region) {
+					known++
+				}
+			}
+			if known >= regionsMin {
+				out.by[options][rung] = order
+			}
+		}
+	}
+	return out
+}
+
 // For finds the order of the finest rung that knows, for a client network and its place; nil: none does. A network shorter than
 // a prefix rung has none of its own.
 func (o *Orders) For(options Options, client netip.Prefix, p geo.Place) *Order {

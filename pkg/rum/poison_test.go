@@ -127,6 +127,9 @@ func TestPoisonSource(t *testing.T) {
 			if moved := (after[region].P75 - before[region].P75).Abs(); moved > 5*ms {
 				t.Errorf("%s: %s has moved by %v", name, region, moved)
 			}
+			if added := after[region].Errors - before[region].Errors; added > 0.02 {
+				t.Errorf("%s: of %s one source has %v fail", name, region, added)
+			}
 			if added := after[region].Samples - before[region].Samples; added > rum.SourceBudget {
 				t.Errorf("%s: %v samples of one source count", name, added)
 			}
@@ -214,7 +217,7 @@ func TestHeldErrors(t *testing.T) {
 	w := newWorld(t, nil)
 	w.fill("20.1.1.0", 20, "fra", 20*ms)
 	w.Tick(w.now())
-	w.pours("20.1.1.0", 20*2, rum.Sample{Region: "fra", Failed: true})
+	w.fails("20.1.1.0", 40, "fra")
 	w.Tick(w.now())
 	if got := w.shown("20.1.1.0/24")["fra"]; got.Errors != 0 || w.Stats().Held != 1 {
 		t.Errorf("errors are believed at once: %+v", got)

@@ -71,6 +71,10 @@ type sketch struct {
 	bins   []bin  // by index
 	failed uint16 // weight of failed measurements
 	last   uint32 // when the youngest sample was measured, seconds since 1970
+
+	// failers is the registers of the sources that failed in this window, a bit each. One failure of each counts: an error rate has no
+	// ends to trim, and by all that one source may send it could make its network believe that a region fails.
+	failers uint64
 }
 
 // add counts a measured time.
