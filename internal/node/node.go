@@ -86,6 +86,7 @@ type Node struct {
 
 	decider *rum.Decider
 	viewed  uint64 // the View that it made orders of
+	tried   triedOrders
 
 	mu sync.Mutex // guards the following
 

@@ -55,10 +55,15 @@ func (n *Node) decide(ctx context.Context) {
 	n.viewed = view.Version()
 	orders := n.decider.Step(time.Now(), options, view.Scored)
 	n.orders.Store(orders)
-	if orders.Version() == was.Version() {
+	if orders.Version() != was.Version() {
+		n.saveOrders()
+	}
+	// What a load refused is tried again with the next load, or with other orders.
+	tried := triedOrders{l, orders.Version()}
+	if orders.Version() == l.orders.Version() || n.tried == tried {
 		return
 	}
-	n.saveOrders()
+	n.tried = tried
 	began := time.Now()
 	next := &loaded{zones: l.zones, geo: l.geo, measurable: l.measurable, orders: orders}
 	compiled, findings := n.cfg.compile(next, l.compiled.Document)
@@ -83,6 +88,12 @@ func (n *Node) decide(ctx context.Context) {
 		return
 	}
 	n.log.Info("orders changed", "version", orders.Version(), "orders", orders.Len(), "world", next.id(), "seconds", time.Since(began).Seconds())
+}
+
+// triedOrders are orders that a table of a load was to be made by.
+type triedOrders struct {
+	load    *loaded
+	version uint64
 }
 
 // saveOrders keeps what was decided over a restart.

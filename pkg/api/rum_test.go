@@ -122,16 +122,16 @@ func TestReport(t *testing.T) {
 			t.Fatal(err)
 		}
 		var rungs []string
-		regions := ""
+		var regions strings.Builder
 		for _, r := range report.Rungs {
 			rungs = append(rungs, r.Rung)
 			var names []string
 			for _, region := range r.Regions {
 				names = append(names, region.Region)
 			}
-			regions += " " + strings.Join(names, ",")
+			regions.WriteString(" " + strings.Join(names, ","))
 		}
-		if got := fmt.Sprintf("%s of %d:%s", strings.Join(rungs, " "), report.RungN, regions); got != want {
+		if got := fmt.Sprintf("%s of %d:%s", strings.Join(rungs, " "), report.RungN, regions.String()); got != want {
 			t.Errorf("%s: %s, want %s", query, got, want)
 		}
 	}
