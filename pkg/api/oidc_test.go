@@ -99,6 +99,12 @@ func sign(t *testing.T, key any, alg jose.SignatureAlgorithm, id string, claims 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return compact(t, signer, claims)
+}
+
+// compact signs claims, in the form in which a token is sent (RFC 7515 section 7.1).
+func compact(t *testing.T, signer jose.Signer, claims map[string]any) string {
+	t.Helper()
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		t.Fatal(err)
@@ -253,19 +259,7 @@ func assembleSelfSigned(t *testing.T, key *ecdsa.PrivateKey, claims map[string]a
 	if err != nil {
 		t.Fatal(err)
 	}
-	payload, err := json.Marshal(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signed, err := signer.Sign(payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := signed.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+	return compact(t, signer, claims)
 }
 
 // TestOIDCName covers which claim names the owner, and that an address that nobody verified is none.
