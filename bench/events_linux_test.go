@@ -115,7 +115,8 @@ func startEvents(b *testing.B, events *api.Events) netip.AddrPort {
 			End: func(context.Context, string, string, string, bool) (api.LeaseResult, error) {
 				return api.LeaseResult{}, io.EOF
 			},
-			List: func() []operator.Lease { return nil }, Touched: func(operator.Object) int { return 0 },
+			List: func() []operator.Lease { return nil },
+			Get:  func(string) (operator.Lease, bool) { return operator.Lease{}, false }, Touched: func(operator.Object) int { return 0 },
 			Attributes: func(operator.Object) api.Attributes { return nil },
 		},
 		Audit: api.Audit{

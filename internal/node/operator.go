@@ -332,6 +332,12 @@ func (n *Node) touches(o operator.Object) int {
 func (n *Node) apiLeases() api.Leases {
 	return api.Leases{
 		Put: n.putLease, End: n.endLease, Touched: n.touches, Attributes: n.attributes,
+		Get: func(id string) (operator.Lease, bool) {
+			if n.book == nil {
+				return operator.Lease{}, false
+			}
+			return n.book.Get(id)
+		},
 		List: func() []operator.Lease {
 			if n.book == nil {
 				return nil

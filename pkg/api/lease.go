@@ -22,6 +22,8 @@ type Leases struct {
 	End func(ctx context.Context, id, owner, reason string, dryRun bool) (LeaseResult, error)
 	// List are all leases, tombstones included, by id.
 	List func() []operator.Lease
+	// Get gives one of them by its id.
+	Get func(id string) (operator.Lease, bool)
 	// Touched counts the targets that a lease over an object touches now.
 	Touched func(operator.Object) int
 	// Attributes are what grants are held against for a lease over an object. An object that there is not has its name alone.
@@ -38,7 +40,7 @@ type LeaseResult struct {
 
 // complete says whether nothing is missing.
 func (l *Leases) complete() bool {
-	return l.Put != nil && l.End != nil && l.List != nil && l.Touched != nil && l.Attributes != nil
+	return l.Put != nil && l.End != nil && l.List != nil && l.Get != nil && l.Touched != nil && l.Attributes != nil
 }
 
 // leaseForMax is above what any configuration allows, and far from what overflows a time.
@@ -86,7 +88,7 @@ func registerLeaseList(api huma.API, l *Leases) {
 		OperationID: "lease", Method: http.MethodGet, Path: "/v1/leases/{id}", Summary: "One lease, also after its end for a while",
 		Errors: []int{http.StatusNotFound},
 	}, "leases", "read"), func(ctx context.Context, in *input) (*output, error) {
-		lease, found := l.find(in.ID)
+		lease, found := l.Get(in.ID)
 		if !found || !l.mayRead(ctx, &lease) { // ids have the names of objects in them: who may not read it does not learn that it is there
 			return nil, noLease(in.ID)
 		}
@@ -117,16 +119,6 @@ func (l *Leases) leaveReadable(ctx context.Context, s *Status) {
 	for i := range list[:min(len(list), LeasesListedMax)] {
 		s.Leases = append(s.Leases, l.document(&list[i], now))
 	}
-}
-
-// find gives a lease by its id.
-func (l *Leases) find(id string) (operator.Lease, bool) {
-	for _, lease := range l.List() {
-		if lease.ID == id {
-			return lease, true
-		}
-	}
-	return operator.Lease{}, false
 }
 
 // noLease says that there is no such lease.
@@ -197,7 +189,7 @@ func (l *Leases) mayPut(ctx context.Context, r *operator.Request) error {
 	if err := l.mayWrite(ctx, r.Object); err != nil {
 		return err
 	}
-	if before, found := l.find(r.ID); found && before.Object != r.Object && before.Active(time.Now()) {
+	if before, found := l.Get(r.ID); found && before.Object != r.Object && before.Active(time.Now()) {
 		if err := l.mayWrite(ctx, before.Object); err != nil {
 			return err
 		}
@@ -226,7 +218,7 @@ func registerEndLease(api huma.API, l *Leases) {
 		Description: "What it held goes back to what health and the other leases say. To end one that has ended changes nothing.",
 		Errors:      []int{http.StatusNotFound, http.StatusServiceUnavailable},
 	}, "leases", "write"), func(ctx context.Context, in *input) (*output, error) {
-		lease, found := l.find(in.ID)
+		lease, found := l.Get(in.ID)
 		if !found {
 			return nil, noLease(in.ID)
 		}

@@ -51,7 +51,11 @@ func leases() api.Leases {
 			l.ID, l.Ended, l.EndedBy, l.EndReason = id, at, owner, reason
 			return api.LeaseResult{Change: operator.Change{Lease: l, Changed: true, Entry: operator.Entry{Seq: 8}}}, nil
 		},
-		List:       func() []operator.Lease { return []operator.Lease{have, over} },
+		List: func() []operator.Lease { return []operator.Lease{have, over} },
+		Get: func(id string) (operator.Lease, bool) {
+			l, known := map[string]operator.Lease{have.ID: have, over.ID: over}[id]
+			return l, known
+		},
 		Touched:    func(operator.Object) int { return 2 },
 		Attributes: func(o operator.Object) api.Attributes { return api.Attributes{string(o.Kind): {o.Name}} },
 	}

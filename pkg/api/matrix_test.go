@@ -76,6 +76,7 @@ func watched() (cfg api.Config, calls *atomic.Int64) {
 		return within.Leases.End(ctx, id, owner, reason, dry)
 	}
 	cfg.Leases.List = func() []operator.Lease { calls.Add(1); return within.Leases.List() }
+	cfg.Leases.Get = func(id string) (operator.Lease, bool) { calls.Add(1); return within.Leases.Get(id) }
 	cfg.Audit.Last = func(n int, keep func(*operator.Entry) bool) ([]operator.Entry, error) {
 		calls.Add(1)
 		return within.Audit.Last(n, keep)
