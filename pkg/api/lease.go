@@ -189,15 +189,15 @@ func (l *Leases) mayPut(ctx context.Context, r *operator.Request) error {
 	if err := l.mayWrite(ctx, r.Object); err != nil {
 		return err
 	}
-	if before, found := l.Get(r.ID); found && before.Object != r.Object && before.Active(time.Now()) {
-		if err := l.mayWrite(ctx, before.Object); err != nil {
+	if r.Override {
+		if err := permit(ctx, "leases", "override", l.Attributes(r.Object)); err != nil {
 			return err
 		}
 	}
-	if !r.Override {
-		return nil
+	if before, found := l.Get(r.ID); found && before.Object != r.Object && before.Active(time.Now()) {
+		return l.mayWrite(ctx, before.Object)
 	}
-	return permit(ctx, "leases", "override", l.Attributes(r.Object))
+	return nil
 }
 
 // mayWrite refuses who may not lay a lease over an object.

@@ -251,6 +251,8 @@ func TestObjects(t *testing.T) {
 		s.Events = []api.EventLine{{Kind: api.EventLease, Text: "drain"}}
 		return s
 	}
+	const lease = `{"action": "drain", "kind": "region", "name": "fra", "reason": "kernel", "for_seconds": 60}`
+	override := strings.Replace(lease, "}", `, "override": true}`, 1)
 	const vote = `{"boot": 1, "sequence": 2, "age_seconds": 0, "state": "up"}`
 	for _, tt := range []struct {
 		grant, method, path, document string
@@ -274,6 +276,10 @@ func TestObjects(t *testing.T) {
 		{"status:read/leases:read;region=ams/events:read", "GET", "/v1/status", "", 200, `"leases":[],"leases_total":0,"events":[{`, "region fra"},
 		{"status:read/leases:read;region=fra", "GET", "/v1/status", "", 200, `"leases":[{"id":"a"`, "-"},
 		{"status:read/leases:read", "GET", "/v1/status", "", 200, `"leases":[{"id":"of the node"`, "-"},
+		{"leases:write", "PUT", "/v1/leases/c", lease, 200, `"changed":true`, "no grant"},
+		{"leases:write", "PUT", "/v1/leases/c", override, 403, "one has no grant leases:override", "fra"},
+		{"leases:write;region=fra", "PUT", "/v1/leases/c", lease, 200, `"changed":true`, "no grant"},
+		{"leases:write;pool=web*", "PUT", "/v1/leases/c", lease, 403, "one has no grant leases:write for this", "fra"},
 		{"explain:read", "GET", "/v1/explain?name=www.example.com&client=192.0.2.1", "", 200, "192.0.2.1/32", "-"},
 	} {
 		change := []func(*http.Request){bearer("gdt_" + tt.grant)}
