@@ -257,8 +257,8 @@ func (s *shard) add(c *Collector, sample *Sample, client netip.Addr, region Loca
 		return RefusedPrefix
 	}
 	kept := n.sketch(sample.Region)
-	failer := uint64(1) << (hash % registers)
-	if sample.Failed && kept != nil && kept.failers&failer != 0 {
+	register := uint64(1) << (hash % registers)
+	if sample.Failed && kept != nil && kept.failers&register != 0 {
 		return RefusedSource
 	}
 	if kept == nil {
@@ -276,8 +276,9 @@ func (s *shard) add(c *Collector, sample *Sample, client netip.Addr, region Loca
 	n.accepted++
 	n.weight += uint32(weight)
 	kept.last = max(kept.last, uint32(at.Unix()))
+	kept.heard |= register
 	if sample.Failed {
-		kept.failers |= failer
+		kept.failers |= register
 		kept.failed = saturated(kept.failed, weight)
 	} else {
 		kept.add(binOf(sample.Latency), weight)

@@ -3,6 +3,7 @@ package rum
 import (
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 	"time"
 )
@@ -53,6 +54,7 @@ type vote struct {
 	weight  float64 // of its vote
 	samples float64
 	errors  float64 // part of them
+	loss    float64 // by how much the region is slower than the network's best, in ns; NaN: it measured no two
 }
 
 // newView makes the View of all networks. prev may be nil.
@@ -66,11 +68,11 @@ func newView(all []seen, prev *View, served map[string]Location, minSources int,
 			}
 		}
 		if all[i].sources >= minSources {
-			v.rungs[Rung{Kind: RungPrefix, Prefix: all[i].key.prefix()}] = prefixView(&all[i], served)
+			v.rungs[Rung{Kind: RungPrefix, Prefix: all[i].key.prefix()}] = prefixView(&all[i], served, minSources)
 		}
 	}
 	for rung, indexes := range members {
-		if r := upperView(rung.Kind, all, indexes, served); r.sources >= minSources && len(r.regions) > 0 {
+		if r := upperView(rung.Kind, all, indexes, served, minSources); r.sources >= minSources && len(r.regions) > 0 {
 			v.rungs[rung] = r
 		}
 	}
@@ -82,15 +84,15 @@ func newView(all []seen, prev *View, served map[string]Location, minSources int,
 }
 
 // prefixView makes what a client network says by itself.
-func prefixView(n *seen, served map[string]Location) *rungView {
+func prefixView(n *seen, served map[string]Location, minSources int) *rungView {
 	r := &rungView{sources: n.sources, prefixes: 1}
 	for i := range n.regions {
 		s := &n.regions[i]
-		if _, ok := served[s.region]; !ok {
+		if _, ok := served[s.region]; !ok || 2*s.distinct() < minSources {
 			continue
 		}
 		measured, failed := s.weights()
-		g := regionView{region: s.region, samples: measured + failed, errors: failed / (measured + failed), measured: measured > 0, last: int64(s.last)}
+		g := regionView{region: s.region, samples: measured + failed, votes: measured + failed, errors: failed / (measured + failed), measured: measured > 0, last: int64(s.last)}
 		if g.measured {
 			var h histogram
 			h.add(s, measured)
@@ -103,13 +105,14 @@ func prefixView(n *seen, served map[string]Location) *rungView {
 }
 
 // upperView makes what client networks say together.
-func upperView(kind RungKind, all []seen, indexes []int32, served map[string]Location) *rungView {
+func upperView(kind RungKind, all []seen, indexes []int32, served map[string]Location, minSources int) *rungView {
 	r := &rungView{prefixes: len(indexes)}
-	votes := map[string][]vote{}
+	votes, sources := map[string][]vote{}, map[string]int{}
 	for _, i := range indexes {
 		n := &all[i]
 		// A source is in one network, and so the sources of two are different ones.
 		r.sources += n.sources
+		best := n.best(served)
 		for j := range n.regions {
 			s := &n.regions[j]
 			if _, ok := served[s.region]; !ok {
@@ -117,13 +120,15 @@ func upperView(kind RungKind, all []seen, indexes []int32, served map[string]Loc
 			}
 			measured, failed := s.weights()
 			total := measured + failed
+			sources[s.region] += s.distinct()
 			votes[s.region] = append(votes[s.region], vote{
 				sketch: s, key: n.key, group: n.place.group(n.key), weight: min(total, 1), samples: total, errors: failed / total,
+				loss: s.loss(best),
 			})
 		}
 	}
 	for _, region := range slices.Sorted(maps.Keys(votes)) {
-		if len(votes[region]) >= prefixesMin {
+		if len(votes[region]) >= prefixesMin && 2*sources[region] >= minSources {
 			r.regions = append(r.regions, regionOf(kind, region, votes[region]))
 		}
 	}
@@ -137,7 +142,9 @@ func regionOf(kind RungKind, region string, votes []vote) regionView {
 		capGroup(votes)
 	}
 	capVote(votes)
-	g := regionView{region: region, errors: trimmedErrors(votes), samples: cappedSamples(votes)}
+	g := regionView{
+		region: region, errors: trimmedErrors(votes), samples: cappedSamples(votes), votes: independent(votes), spread: spreadOf(votes),
+	}
 	var h histogram
 	for i := range votes {
 		v := &votes[i]
@@ -207,6 +214,60 @@ func capGroup(votes []vote) {
 		}
 		return
 	}
+}
+
+// best is the median of the region that is the quickest to the network, in ns; NaN where it measured no two of those served.
+func (n *seen) best(served map[string]Location) float64 {
+	best, measured := math.Inf(1), 0
+	for i := range n.regions {
+		s := &n.regions[i]
+		if _, ok := served[s.region]; ok && len(s.bins) > 0 {
+			best, measured = min(best, float64(s.median())), measured+1
+		}
+	}
+	if measured < regionsMin {
+		return math.NaN()
+	}
+	return best
+}
+
+// loss is by how much the region is slower than the network's best, in ns; NaN where that is not known.
+func (s *sketch) loss(best float64) float64 {
+	if len(s.bins) == 0 {
+		return math.NaN()
+	}
+	return float64(s.median()) - best
+}
+
+// spreadOf is how far networks differ in what they lose by a region: half of what the middle half of them spans. Where they are as far
+// from each other as New York and Los Angeles, one says nothing of the other, and no mean of both does. What is slow for all regions,
+// such as a last mile, is no part of it.
+func spreadOf(votes []vote) time.Duration {
+	known := slices.DeleteFunc(slices.Clone(votes), func(v vote) bool { return math.IsNaN(v.loss) })
+	slices.SortFunc(known, func(a, b vote) int { return cmp.Compare(a.loss, b.loss) })
+	sum := 0.0
+	for i := range known {
+		sum += known[i].weight
+	}
+	at := func(part float64) float64 {
+		below := 0.0
+		for i := range known {
+			if below += known[i].weight; below >= part*sum {
+				return known[i].loss
+			}
+		}
+		return 0
+	}
+	return time.Duration(at(0.75)-at(0.25)) / 2
+}
+
+// independent is of how many equal votes a mean is as good as that of these (Kish's effective sample size).
+func independent(votes []vote) float64 {
+	sum, squares := 0.0, 0.0
+	for i := range votes {
+		sum, squares = sum+votes[i].weight, squares+votes[i].weight*votes[i].weight
+	}
+	return sum * sum / squares
 }
 
 // cappedSamples counts the samples behind votes, no network for more than partMax of them.

@@ -140,7 +140,7 @@ func (n *network) roll() {
 	n.sources = sources{}
 	n.accepted = 0
 	for i := range n.regions {
-		n.regions[i].failers = 0
+		n.regions[i].roll()
 	}
 }
 

@@ -3,12 +3,18 @@ package rum
 import (
 	"cmp"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
 
 	"geodns/pkg/geo"
 )
+
+// certainty is by how many of its standard errors the difference of two regions must have moved, beside the band. What is settled has
+// an error of its own, so that it is 3.5 of what is told apart, a chance of 1:2000. Some thousand pairs are looked at, and what they are
+// made of is another a dozen times an hour.
+const certainty = 5
 
 // scoreUnit is how fine a settled score is: nobody's latency is known better, and nodes that sum in another order agree on it.
 const scoreUnit = 100 * time.Microsecond
@@ -33,6 +39,21 @@ func (v *View) Scored(o Options) (out []Scored) {
 type Settled struct {
 	Region string
 	Score  time.Duration
+	Spread time.Duration `json:",omitempty"` // how far the rung's networks differ, as in a Score
+	Last   time.Time     // when the youngest sample was measured that it was known by
+
+	noise time.Duration // of what is measured now
+}
+
+// Apart reports whether a region is worse than another, by more than the band and by more than the networks of their rung differ: with
+// less, a quarter of them may be better off with it.
+func (s *Settled) Apart(better *Settled, band time.Duration) bool {
+	return s.Score-better.Score > max(band, hypot(s.Spread, better.Spread))
+}
+
+// hypot is what two independent deviations come to.
+func hypot(a, b time.Duration) time.Duration {
+	return time.Duration(math.Hypot(float64(a), float64(b)))
 }
 
 // Order is what a rung prefers. Immutable.
@@ -42,11 +63,12 @@ type Order struct {
 	Scores  []Score   // as measured at the last step, for people; of a region of Regions there may be none
 }
 
-// Tiers splits the order's regions: the best of what remains and all within band of it are one tier, and so on.
+// Tiers splits the order's regions: the best of what remains and those behind it up to the first that is apart from it are one tier,
+// and so on.
 func (o *Order) Tiers(band time.Duration) (tiers [][]string) {
 	for i := 0; i < len(o.Regions); {
 		var tier []string
-		for limit := o.Regions[i].Score + band; i < len(o.Regions) && o.Regions[i].Score <= limit; i++ {
+		for best := &o.Regions[i]; i < len(o.Regions) && !o.Regions[i].Apart(best, band); i++ {
 			tier = append(tier, o.Regions[i].Region)
 		}
 		tiers = append(tiers, tier)
@@ -194,7 +216,7 @@ func rungsOf(client netip.Prefix, p geo.Place) (ladder [4]Rung, n int) {
 // tier whatever pool they are in, as ranking splits any subset of regions by the same settled scores.
 //
 // A region that a rung begins or ceases to know enters or leaves an order after the dwell time too, and one that is known stays so
-// with half of the samples that it needed.
+// with half of the samples that it needed. With less it stands until the youngest sample that it was known by is too old.
 //
 // It has no clock, and is for one goroutine.
 type Decider struct {
@@ -204,7 +226,7 @@ type Decider struct {
 
 // holding is what a Decider holds of one rung.
 type holding struct {
-	settled []Settled   // by name; replaced, never altered
+	settled []Settled   // by name
 	pending []deviation // from settled, sorted
 }
 
@@ -215,6 +237,9 @@ type deviation struct {
 	Want  int8   // how they stand: -1 A is better by more than the band, 1 B is, 0 neither; of A alone 1: it is known now, 0: it is not
 	Since time.Time
 }
+
+// gone says whether it is of a region that is no longer known.
+func (d *deviation) gone() bool { return d.B == "" && d.Want == 0 }
 
 // same says whether two deviations are one, at two times.
 func (d *deviation) same(o *deviation) bool { return d.A == o.A && d.B == o.B && d.Want == o.Want }
@@ -296,10 +321,21 @@ func (h *holding) order(rung Rung, scores []Score) *Order {
 
 // step takes what is measured in a rung now, and says whether its order changed.
 func (h *holding) step(now time.Time, dwell time.Duration, o Options, scores []Score) bool {
-	measured := h.known(o, scores)
+	measured := h.known(now, o, scores)
+	for i := range h.settled {
+		if m, still := find(measured, h.settled[i].Region); still {
+			h.settled[i].Last = m.Last
+		}
+	}
 	next := deviations(h.settled, measured, o.Band)
-	ripe := func(p *deviation) bool { return now.Sub(p.Since) >= dwell }
-	change := false
+	ripe := func(p *deviation) bool {
+		if s, held := find(h.settled, p.A); held && p.gone() && now.Sub(s.Last) <= o.MaxAge {
+			return false // its clients sleep, and what they measured is no less true
+		}
+		return now.Sub(p.Since) >= dwell
+	}
+	// A new order is one of all regions: with a pair that only now begins to stand otherwise it waits, for another dwell time at most.
+	change, young, late := false, false, false
 	for i := range next {
 		p := &next[i]
 		p.Since = now
@@ -308,9 +344,10 @@ func (h *holding) step(now time.Time, dwell time.Duration, o Options, scores []S
 				p.Since = old.Since
 			}
 		}
-		change = change || ripe(p)
+		change, young = change || ripe(p), young || p.B != "" && !ripe(p)
+		late = late || ripe(p) && now.Sub(p.Since) >= 2*dwell
 	}
-	if h.pending = next; !change {
+	if h.pending = next; !change || young && !late {
 		return false
 	}
 	h.settled = adopt(h.settled, measured, func(region string) bool {
@@ -321,11 +358,11 @@ func (h *holding) step(now time.Time, dwell time.Duration, o Options, scores []S
 }
 
 // known lists the regions that have samples enough, by name: none if they are too few to order.
-func (h *holding) known(o Options, scores []Score) (out []Settled) {
+func (h *holding) known(now time.Time, o Options, scores []Score) (out []Settled) {
 	for _, s := range scores {
 		_, held := find(h.settled, s.Region)
 		if s.Samples >= float64(o.MinSamples) || held && 2*s.Samples >= float64(o.MinSamples) {
-			out = append(out, Settled{Region: s.Region, Score: min(max(s.Score, 0), scoreMax).Round(scoreUnit)})
+			out = append(out, Settled{Region: s.Region, Score: bounded(s.Score), Spread: bounded(s.Spread), Last: now.Add(-s.Age), noise: s.Noise})
 		}
 	}
 	slices.SortFunc(out, func(a, b Settled) int { return cmp.Compare(a.Region, b.Region) })
@@ -361,8 +398,9 @@ func deviations(settled, measured []Settled, band time.Duration) (out []deviatio
 	}
 	for a := range was {
 		for b := a + 1; b < len(was); b++ {
-			before, now := was[b].Score-was[a].Score, is[b].Score-is[a].Score
-			if want := standing(now, band); want != standing(before, band) && (now-before).Abs() > band {
+			moved := (is[b].Score - is[a].Score) - (was[b].Score - was[a].Score)
+			least := max(band, time.Duration(certainty*float64(hypot(is[a].noise, is[b].noise))))
+			if want := standing(&is[a], &is[b], band); want != standing(&was[a], &was[b], band) && moved.Abs() > least {
 				out = append(out, deviation{A: was[a].Region, B: was[b].Region, Want: want})
 			}
 		}
@@ -370,16 +408,19 @@ func deviations(settled, measured []Settled, band time.Duration) (out []deviatio
 	return out
 }
 
-// standing says how two regions stand whose scores differ by so much: -1 the first is better by more than the band, 1 the second.
-func standing(difference, band time.Duration) int8 {
+// standing says how two regions stand: -1 the first is better, 1 the second is, 0 neither.
+func standing(a, b *Settled, band time.Duration) int8 {
 	switch {
-	case difference > band:
+	case b.Apart(a, band):
 		return -1
-	case difference < -band:
+	case a.Apart(b, band):
 		return 1
 	}
 	return 0
 }
+
+// bounded makes a time one that can be settled.
+func bounded(d time.Duration) time.Duration { return min(max(d, 0), scoreMax).Round(scoreUnit) }
 
 // adopt makes a new order of what is measured; what came or went so lately that it waits is as before.
 func adopt(settled, measured []Settled, waits func(region string) bool) (out []Settled) {

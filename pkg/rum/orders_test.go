@@ -18,7 +18,7 @@ import (
 
 // plainOptions are those that most cases use.
 var plainOptions = rum.Options{
-	Percentile: 75, Band: 15 * time.Millisecond, Dwell: time.Minute, MinSamples: 50, JitterWeight: 0.5, ErrorWeight: 500 * time.Millisecond, MaxAge: 15 * time.Minute,
+	Percentile: 75, Band: 15 * time.Millisecond, Dwell: time.Minute, MinSamples: 50, JitterWeight: 0.5, ErrorWeight: 500 * time.Millisecond, MaxAge: time.Minute,
 }
 
 var (
@@ -215,6 +215,7 @@ type slowDecider struct {
 	history []map[string]int // since the last change of each ... the whole; what was known at each step
 	held    []map[string]int // what was settled at each step, before it
 	first   bool
+	age     int // steps for which what was known may be old
 }
 
 // step gives the order's scores; known says which regions have samples enough now.
@@ -236,7 +237,7 @@ func (s *slowDecider) step(now map[string]int, dwell, band int) map[string]int {
 		return 0
 	}
 	// since counts the steps before this one in which something held as it does now, from the same order.
-	since := func(holds func(settled, measured map[string]int) bool) bool {
+	since := func(dwell int, holds func(settled, measured map[string]int) bool) bool {
 		for back := range dwell + 1 {
 			i := len(s.history) - 1 - back
 			if i < 0 || !holds(s.held[i], s.history[i]) {
@@ -245,18 +246,18 @@ func (s *slowDecider) step(now map[string]int, dwell, band int) map[string]int {
 		}
 		return true
 	}
-	comes := func(r string) bool {
-		return since(func(settled, measured map[string]int) bool { _, a := settled[r]; _, b := measured[r]; return !a && b })
+	comes := func(r string, dwell int) bool {
+		return since(dwell, func(settled, measured map[string]int) bool { _, a := settled[r]; _, b := measured[r]; return !a && b })
 	}
-	goes := func(r string) bool {
-		return since(func(settled, measured map[string]int) bool { _, a := settled[r]; _, b := measured[r]; return a && !b })
+	goes := func(r string, dwell int) bool {
+		return since(max(dwell, s.age), func(settled, measured map[string]int) bool { _, a := settled[r]; _, b := measured[r]; return a && !b })
 	}
-	change := false
+	change, young, late := false, false, false
 	for r := range now {
-		change = change || comes(r)
+		change, late = change || comes(r, dwell), late || comes(r, 2*dwell)
 		for q := range now {
 			want := stand(now[r], now[q])
-			change = change || since(func(settled, measured map[string]int) bool {
+			deviates := func(settled, measured map[string]int) bool {
 				for _, m := range []map[string]int{settled, measured} {
 					if _, a := m[r]; !a {
 						return false
@@ -268,23 +269,25 @@ func (s *slowDecider) step(now map[string]int, dwell, band int) map[string]int {
 				was, is := settled[q]-settled[r], measured[q]-measured[r]
 				moved := max(is-was, was-is)
 				return stand(measured[r], measured[q]) == want && stand(settled[r], settled[q]) != want && moved > band
-			})
+			}
+			ripe := since(dwell, deviates)
+			change, young, late = change || ripe, young || since(0, deviates) && !ripe, late || since(2*dwell, deviates)
 		}
 	}
 	for r := range s.settled {
-		change = change || goes(r)
+		change, late = change || goes(r, dwell), late || goes(r, 2*dwell)
 	}
-	if !change {
+	if !change || young && !late {
 		return s.settled
 	}
 	next := map[string]int{}
 	for r, v := range now {
-		if _, held := s.settled[r]; held || comes(r) {
+		if _, held := s.settled[r]; held || comes(r, dwell) {
 			next[r] = v
 		}
 	}
 	for r, v := range s.settled {
-		if _, known := now[r]; !known && !goes(r) {
+		if _, known := now[r]; !known && !goes(r, dwell) {
 			next[r] = v
 		}
 	}
@@ -298,7 +301,9 @@ func TestDeciderTwin(t *testing.T) {
 	changes := 0
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 17))
-		d, twin := rum.NewDecider(), &slowDecider{}
+		options := plainOptions
+		options.MaxAge = 2 * time.Minute
+		d, twin := rum.NewDecider(), &slowDecider{age: 4}
 		at := map[string]int{}
 		for _, n := range names {
 			at[n] = 100 + r.IntN(600)
@@ -326,9 +331,9 @@ func TestDeciderTwin(t *testing.T) {
 			}
 			before := maps.Clone(twin.settled)
 			want := twin.step(now, 2, 150)
-			o := d.Step(ordersStart.Add(time.Duration(step)*30*time.Second), []rum.Options{plainOptions}, in(netherlands, scores))
+			o := d.Step(ordersStart.Add(time.Duration(step)*30*time.Second), []rum.Options{options}, in(netherlands, scores))
 			got := map[string]int{}
-			if order := o.For(plainOptions, netip.Prefix{}, geo.Place{Country: "NL"}); order != nil {
+			if order := o.For(options, netip.Prefix{}, geo.Place{Country: "NL"}); order != nil {
 				for _, s := range order.Regions {
 					got[s.Region] = int(s.Score / (100 * time.Microsecond))
 				}

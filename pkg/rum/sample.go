@@ -89,7 +89,9 @@ type Score struct {
 	Score    time.Duration // Quantile and penalties
 	Quantile time.Duration
 	Jitter   time.Duration
-	Errors   float64 // part of the measurements that failed, 0 to 1
-	Samples  float64 // weight, after caps and decay
+	Errors   float64       // part of the measurements that failed, 0 to 1
+	Samples  float64       // weight, after caps and decay
+	Noise    time.Duration // how far Score may be off by chance: its standard error
+	Spread   time.Duration // above the prefix, how far its networks differ in what they lose by the region
 	Age      time.Duration
 }

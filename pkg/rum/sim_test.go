@@ -170,11 +170,11 @@ func (s *simSystem) beacons(i int) (out []rum.Sample) {
 		client := netip.AddrFrom4(address)
 		plan := s.plans[i]
 		measure := []int{plan[0], plan[1]}
-		if s.nearest && plan[0] != n.near[0] {
-			measure[1] = n.near[0]
+		if !slices.Contains(measure, n.near[0]) {
+			measure = append(measure, n.near[0])
 		}
-		if other := random.IntN(simOther * (len(plan) - 2)); other < len(plan)-2 {
-			measure = append(measure, plan[2+other])
+		if other := random.IntN(simOther * len(plan)); other < len(plan) && !slices.Contains(measure, other) {
+			measure = append(measure, other)
 		}
 		for _, r := range measure {
 			noise := newSimNoise(random)

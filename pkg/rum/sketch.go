@@ -2,6 +2,7 @@ package rum
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 	"time"
 )
@@ -72,6 +73,10 @@ type sketch struct {
 	failed uint16 // weight of failed measurements
 	last   uint32 // when the youngest sample was measured, seconds since 1970
 
+	// heard is the registers of the sources that measured the region in this window, a bit each, and prior how many did in the last one.
+	heard uint64
+	prior uint16
+
 	// failers is the registers of the sources that failed in this window, a bit each. One failure of each counts: an error rate has no
 	// ends to trim, and by all that one source may send it could make its network believe that a region fails.
 	failers uint64
@@ -118,6 +123,7 @@ func (s *sketch) merge(o *sketch) {
 	}
 	s.failed = saturated(s.failed, o.failed)
 	s.last = max(s.last, o.last)
+	s.prior = max(s.prior, o.prior)
 }
 
 // decay multiplies all weights by factor, rounding down: what is old ends at nothing.
@@ -130,6 +136,35 @@ func (s *sketch) decay(factor float64) {
 	}
 	s.bins = kept
 	s.failed = uint16(float64(s.failed) * factor)
+}
+
+// distinct is how many sources measured the region in this window or in the last, whichever is more, by linear counting.
+func (s *sketch) distinct() int {
+	zero := registers - bits.OnesCount64(s.heard)
+	now := registers * math.Log(registers/math.Max(float64(zero), 1))
+	return max(int(s.prior), int(math.Round(now)))
+}
+
+// roll begins a window.
+func (s *sketch) roll() {
+	s.prior = 0
+	s.prior = uint16(s.distinct())
+	s.heard, s.failers = 0, 0
+}
+
+// median is about the middle of the measured times. There is one at least.
+func (s *sketch) median() time.Duration {
+	left := 0
+	for _, b := range s.bins {
+		left += int(b.weight)
+	}
+	left = (left + 1) / 2
+	for _, b := range s.bins {
+		if left -= int(b.weight); left <= 0 {
+			return binValue(b.index)
+		}
+	}
+	return 0
 }
 
 // weights gives the weight of the measured times and of the failures, in samples.
@@ -200,6 +235,14 @@ func (h *histogram) trimmed() (d distribution) {
 func (d *distribution) at(percentile float64) time.Duration {
 	p := int(math.Round(min(max(percentile, 0), percentiles)))
 	return binValue(d[p])
+}
+
+// spread is the standard error of a percentile of n observations: half of what lies between the percentiles that a draw of as many
+// has in its place, one standard deviation to either side.
+func (d *distribution) spread(percentile, n float64) time.Duration {
+	p := percentile / 100
+	off := 100 * math.Sqrt(p*(1-p)/n) / (1 - 2*trim)
+	return (d.at(percentile+off) - d.at(percentile-off)) / 2
 }
 
 // jitter is the spread of the middle half.

@@ -18,7 +18,7 @@ import (
 //
 //	"rum" version accuracy bins time networks { network }
 //	network = key sources regions { region }
-//	region  = name last failed bins { gap weight }
+//	region  = name last sources failed bins { gap weight }
 //
 // where all numbers are uvarints, a name is its length and its bytes, and a gap is that to the bin before. It says of sources how
 // many there are, nothing else.
@@ -26,7 +26,7 @@ import (
 const (
 	stateMagic = "rum"
 	// stateVersion is that of the content; sketches of other parameters have another.
-	stateVersion = 1
+	stateVersion = 2
 
 	// regionsPerNetworkMax and regionNameMax bound what is read: there are fewer regions, with shorter names.
 	regionsPerNetworkMax = 4096
@@ -55,6 +55,7 @@ func appendSketch(b []byte, s *sketch) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s.region)))
 	b = append(b, s.region...)
 	b = binary.AppendUvarint(b, uint64(s.last))
+	b = binary.AppendUvarint(b, uint64(s.distinct()))
 	b = binary.AppendUvarint(b, uint64(s.failed))
 	b = binary.AppendUvarint(b, uint64(len(s.bins)))
 	before := uint16(0)
@@ -162,6 +163,7 @@ func (r *stateReader) network() (n seen) {
 func (r *stateReader) sketch() (s sketch) {
 	s.region = r.text(r.number("the length of a name", regionNameMax))
 	s.last = uint32(r.number("the time of a sample", math.MaxUint32))
+	s.prior = uint16(r.number("the number of a region's sources", math.MaxUint16))
 	s.failed = uint16(r.number("a weight", weightMax))
 	index := uint64(0)
 	for i := range r.number("the number of bins", binsMax) {

@@ -3,6 +3,7 @@ package rum
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -50,7 +51,9 @@ type rungView struct {
 type regionView struct {
 	region          string
 	samples, errors float64 // errors: part of samples, 0 to 1
-	measured        bool    // a time was measured, and dist holds something
+	votes           float64 // how many observations those are as good as: samples, or networks above the prefix
+	spread          time.Duration
+	measured        bool // a time was measured, and dist holds something
 	dist            distribution
 	last            int64     // when the youngest sample was measured, seconds since 1970
 	heldSince       time.Time // zero: this is what was measured now
@@ -188,6 +191,7 @@ func (v *View) scores(r *rungView, o Options) []Score {
 		if g.measured {
 			s.Quantile, s.Jitter = g.dist.at(o.Percentile), g.dist.jitter()
 		}
+		s.Noise, s.Spread = g.noise(o), g.spread
 		s.Score = s.Quantile + time.Duration(o.JitterWeight*float64(s.Jitter)) + time.Duration(s.Errors*float64(o.ErrorWeight))
 		scores = append(scores, s)
 	}
@@ -195,6 +199,17 @@ func (v *View) scores(r *rungView, o Options) []Score {
 		return cmp.Or(cmp.Compare(a.Score, b.Score), cmp.Compare(a.Region, b.Region))
 	})
 	return scores
+}
+
+// noise is the standard error of a region's score.
+func (g *regionView) noise(o Options) time.Duration {
+	times := 0.0
+	if g.measured {
+		times = float64(g.dist.spread(o.Percentile, g.votes)) +
+			o.JitterWeight*math.Hypot(float64(g.dist.spread(25, g.votes)), float64(g.dist.spread(75, g.votes)))
+	}
+	errors := math.Sqrt(g.errors*(1-g.errors)/g.votes) * float64(o.ErrorWeight)
+	return time.Duration(math.Hypot(times, errors))
 }
 
 // hold puts old summaries in the place of new ones that have moved too fast, and notes the rungs where that is new.
