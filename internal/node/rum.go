@@ -108,6 +108,7 @@ func (n *Node) apiRUM() api.RUM {
 			s := api.RUMStatusOf(&stats, view)
 			if n.beacons != nil {
 				s.Listen, s.Beacons, s.Plans = n.RUMAddr().String(), n.beacons.Results(), n.beacons.Plans()
+				s.TurnedAway = n.beacons.ConnectionsRefused()
 			}
 			return s
 		},

@@ -22,6 +22,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"geodns/pkg/rum"
 )
 
@@ -29,6 +31,9 @@ import (
 const (
 	// beaconConnectionsMax bounds its connections; more wait in the kernel's queue. One costs some 20 kB, and lives for seconds.
 	beaconConnectionsMax = 8192
+	// beaconSourceConnectionsMax bounds those of one source: eight page views a second behind one address, each of which keeps its
+	// connection for beaconIdle. Of one source twelve samples count in a window, so that more would tell nothing new.
+	beaconSourceConnectionsMax = 256
 	// beaconStreamsMax bounds the requests at once of one connection: a page asks for the plan, and sends a beacon.
 	beaconStreamsMax = 8
 	// beaconHeaderMax bounds a request's headers: a browser's are some 2 kB, with a large site's cookies 8, which we do not read.
@@ -99,6 +104,7 @@ type Beacons struct {
 	buffers sync.Pool    // of *beaconBuffer
 	results [len(beaconResults)]atomic.Uint64
 	plans   atomic.Uint64
+	refused atomic.Uint64 // connections
 }
 
 // beaconBuffer is what a request needs for a moment.
@@ -150,13 +156,15 @@ func NewBeacons(cfg BeaconConfig) (*Beacons, error) {
 
 // Listen binds the address. It starts nothing: the Server's Run does. One that is not run must be closed.
 func (b *Beacons) Listen() (*Server, error) {
-	listener, err := listenTCP(b.cfg.Listen, beaconConnectionsMax)
+	listener, err := listenTCP(b.cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("rum.listen: %w", err)
 	}
+	// Behind a proxy of ours are all of its users.
+	sources := limitSources(listener, beaconSourceConnectionsMax, b.proxied, &b.refused)
 	return &Server{
 		name:     "rum",
-		listener: listener,
+		listener: netutil.LimitListener(sources, beaconConnectionsMax),
 		http: &http.Server{
 			Handler:           b,
 			TLSConfig:         b.cfg.TLS.Clone(),
@@ -186,6 +194,9 @@ func (b *Beacons) Results() map[string]uint64 {
 
 // Plans counts the plans that were given.
 func (b *Beacons) Plans() uint64 { return b.plans.Load() }
+
+// ConnectionsRefused counts the connections that were closed at once, as their sources had as many as one may have.
+func (b *Beacons) ConnectionsRefused() uint64 { return b.refused.Load() }
 
 // count notes what became of a request.
 func (b *Beacons) count(result string) { b.results[slices.Index(beaconResults[:], result)].Add(1) }
