@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"geodns/internal/durable"
 	"geodns/internal/node"
+	"geodns/pkg/policy"
 )
 
 // measured is a policy by what users measured, and by the order of the file where nobody did.
@@ -74,7 +76,11 @@ func TestOrders(t *testing.T) {
 		t.Errorf("another network gets %s", got)
 	}
 	_, text := sendTo(t, http.MethodGet, "http://"+n.APIAddr().String()+"/v1/explain?name=www.example.com&client=193.0.6.0%2F24", "", "")
-	if !strings.Contains(text, near) || !strings.Contains(text, "samples") {
+	var explained policy.Explanation
+	if err := json.Unmarshal([]byte(text), &explained); err != nil || len(explained.Tiers) == 0 || len(explained.Tiers[0].Measured) != 1 {
+		t.Fatalf("explained as\n%s", text)
+	}
+	if m := explained.Tiers[0].Measured[0]; m.Region != "fra" || m.Rung != near || m.Settled <= 0 || m.Now == nil || m.Now.Samples <= 0 {
 		t.Errorf("explained as\n%s", text)
 	}
 	stop()
