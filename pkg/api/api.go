@@ -100,7 +100,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := listenTCP(cfg.Listen)
+	listener, err := listenTCP(cfg.Listen, false)
 	if err != nil {
 		return nil, fmt.Errorf("api.listen: %w", err)
 	}
@@ -124,11 +124,14 @@ func New(cfg Config) (*Server, error) {
 	}, nil
 }
 
-// listenTCP binds an address.
-func listenTCP(at netip.AddrPort) (net.Listener, error) {
+// listenTCP binds an address. Where both families are wanted [::] is every address of the host, else every one of IPv6.
+func listenTCP(at netip.AddrPort, both bool) (net.Listener, error) {
 	at, family := netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), "tcp6"
-	if at.Addr().Is4() { // "tcp" would have 0.0.0.0 listen to IPv6 as well
+	switch {
+	case at.Addr().Is4(): // "tcp" would have 0.0.0.0 listen to IPv6 as well
 		family = "tcp4"
+	case both && at.Addr().IsUnspecified():
+		family = "tcp"
 	}
 	return net.Listen(family, at.String())
 }

@@ -156,7 +156,7 @@ func NewBeacons(cfg BeaconConfig) (*Beacons, error) {
 
 // Listen binds the address. It starts nothing: the Server's Run does. One that is not run must be closed.
 func (b *Beacons) Listen() (*Server, error) {
-	listener, err := listenTCP(b.cfg.Listen)
+	listener, err := listenTCP(b.cfg.Listen, true) // users have either, and there is one address for them
 	if err != nil {
 		return nil, fmt.Errorf("rum.listen: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -276,6 +277,29 @@ func TestBeaconsRun(t *testing.T) {
 	}
 	if _, err := api.NewBeacons(api.BeaconConfig{}); err == nil {
 		t.Error("a config without its funcs is taken")
+	}
+}
+
+// TestBeaconListenBoth: users of both families come to [::].
+func TestBeaconListenBoth(t *testing.T) {
+	b, err := api.NewBeacons(api.BeaconConfig{
+		Listen: netip.MustParseAddrPort("[::]:0"), Add: count, Probes: func(netip.Addr) []api.Probed { return nil }, Log: config().Log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := b.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, host := range []string{"127.0.0.1", "[::1]"} {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", fmt.Sprintf("%s:%d", host, s.Addr().Port()))
+		if err != nil {
+			t.Errorf("%s: %v", host, err)
+			continue
+		}
+		conn.Close()
 	}
 }
 
