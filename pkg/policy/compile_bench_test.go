@@ -15,8 +15,8 @@ import (
 	"geodns/pkg/steering"
 )
 
-// benchNetworks are 200,000 runs of 100,000 located places, of which half of the runs are IPv6.
-func benchNetworks() *geo.Networks {
+// benchNetworks are so many runs of 100,000 located places, of which half of the runs are IPv6.
+func benchNetworks(size int) *geo.Networks {
 	r := rand.New(rand.NewPCG(1, 1))
 	n := &geo.Networks{Places: []geo.Place{{}}}
 	countries := []string{"DE", "FR", "GB", "US", "CA", "BR", "JP", "IN", "AU", "ZA"}
@@ -29,8 +29,8 @@ func benchNetworks() *geo.Networks {
 	}
 	runs := func(first, count uint64, shortest int) (out []geo.Run) {
 		starts := []uint64{0}
-		for range 110_000 { // somewhat more, as some are equal; they are the ends of prefixes
-			starts = append(starts, (first+r.Uint64N(count))&^(1<<(shortest-r.IntN(6))-1))
+		for range size / 20 * 11 { // somewhat more, as some are equal; they are the ends of prefixes
+			starts = append(starts, (first+r.Uint64N(count))&^(1<<(shortest-r.IntN(min(6, shortest)))-1))
 		}
 		slices.Sort(starts)
 		for _, s := range slices.Compact(starts) {
@@ -73,7 +73,7 @@ func benchDocument(b *testing.B, ranks ...string) *policy.Document {
 
 // BenchmarkCompile compiles ten policies, six of which rank by distance, for 200,000 networks at 100,000 places.
 func BenchmarkCompile(b *testing.B) {
-	doc, networks := benchDocument(b, "nearest", "{nearest: {band: 500km}}, cost", "{map: m}, nearest", "{cost: {band: 0.1}}, {nearest: {band: 100km}}", "{map: m}"), benchNetworks()
+	doc, networks := benchDocument(b, "nearest", "{nearest: {band: 500km}}, cost", "{map: m}, nearest", "{cost: {band: 0.1}}, {nearest: {band: 100km}}", "{map: m}"), benchNetworks(200_000)
 	var c *policy.Compiled
 	b.ReportAllocs()
 	for b.Loop() {
@@ -113,30 +113,37 @@ func benchOrders(doc *policy.Document, networks *geo.Networks) *rum.Orders {
 	return rum.NewDecider().Step(time.Unix(0, 0), policy.LatencyOptions(doc), func(rum.Options) []rum.Scored { return scored })
 }
 
-// BenchmarkCompileLatency compiles for the same networks, of which 20,000 have an order of their own: ten policies of which four rank by
+// BenchmarkCompileLatency compiles for networks of which 20,000 have an order of their own: ten policies of which one or four rank by
 // latency, and ten that all rank alike. CPU time is what counts: it is done in the background.
 func BenchmarkCompileLatency(b *testing.B) {
-	for name, ranks := range map[string][]string{
-		"four": {"nearest", "{latency: {band: 15ms}}, cost", "{map: m}, nearest", "latency, nearest", "{map: m}"},
-		"all":  {"{latency: {band: 15ms}}, cost"},
+	far := "{map: m}, nearest"
+	for _, c := range []struct {
+		name  string
+		ranks []string
+	}{
+		{"one", []string{"{latency: {band: 15ms}}, cost", "nearest", far, "{map: m}", "nearest", "{cost: {band: 0.1}}, {nearest: {band: 100km}}", far, "{map: m}", far, "nearest"}},
+		{"four", []string{"nearest", "{latency: {band: 15ms}}, cost", far, "latency, nearest", "{map: m}"}},
+		{"all", []string{"{latency: {band: 15ms}}, cost"}},
 	} {
-		b.Run(name, func(b *testing.B) {
-			doc, networks := benchDocument(b, ranks...), benchNetworks()
-			orders := benchOrders(doc, networks)
-			var c *policy.Compiled
-			before := cpuTime(b)
-			b.ReportAllocs()
-			for b.Loop() {
-				compiled, found := policy.Compile(doc, policy.Input{Networks: networks, Orders: orders})
-				if compiled == nil {
-					b.Fatal(lines(found))
+		for _, size := range []int{200_000, 3_000_000} {
+			b.Run(fmt.Sprintf("policies=%s/networks=%d", c.name, size), func(b *testing.B) {
+				doc, networks := benchDocument(b, c.ranks...), benchNetworks(size)
+				orders := benchOrders(doc, networks)
+				b.ReportAllocs()
+				before := cpuTime(b)
+				var c *policy.Compiled
+				for b.Loop() {
+					compiled, found := policy.Compile(doc, policy.Input{Networks: networks, Orders: orders})
+					if compiled == nil {
+						b.Fatal(lines(found))
+					}
+					c = compiled
 				}
-				c = compiled
-			}
-			b.ReportMetric((cpuTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
-			b.ReportMetric(float64(orders.Len()), "orders")
-			b.ReportMetric(float64(c.Table.Cells()), "cells")
-		})
+				b.ReportMetric((cpuTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
+				b.ReportMetric(float64(orders.Len()), "orders")
+				b.ReportMetric(float64(c.Table.Cells()), "cells")
+			})
+		}
 	}
 }
 
