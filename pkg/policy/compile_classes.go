@@ -8,24 +8,29 @@ import (
 	"geodns/pkg/steering"
 )
 
-// classifyKinds gives each kind its class in each layout. Distances are measured once for all layouts.
-func (c *compiler) classifyKinds(k *kinds) [][]uint32 {
-	classes, by := make([][]uint32, len(c.out.layouts)), make([]*classifier, len(c.out.layouts))
-	for i, l := range c.out.layouts {
-		classes[i], by[i] = make([]uint32, len(k.clients)), newClassifier(l)
+// classifyKinds gives each kind of clients its class in each of some layouts. Distances are measured once for all layouts.
+func (c *compiler) classifyKinds(layouts []*layout, clients []client, exist []bool) [][]uint32 {
+	classes, by, distant := make([][]uint32, len(layouts)), make([]*classifier, len(layouts)), false
+	for i, l := range layouts {
+		classes[i], by[i] = make([]uint32, len(clients)), newClassifier(l)
+		distant = distant || slices.ContainsFunc(l.matchers, func(m matcher) bool { return len(m.bands) > 0 })
 	}
 	var v view
-	for kind := range k.clients {
-		if !k.exist[kind] {
+	for kind := range clients {
+		if !exist[kind] {
 			continue
 		}
-		who := &k.clients[kind]
-		latency := v.latency
-		if len(c.atlas.used) > 0 {
-			v = c.atlas.viewFrom(who, v.km)
+		who, latency := &clients[kind], v.latency
+		if distant {
+			v = c.out.atlas.viewFrom(who, v.km)
 		}
-		v.latency = c.out.latencies.from(who, latency)
-		for i := range by {
+		v.latency = latency
+		var measured *latencies
+		for i, l := range layouts {
+			if l.measured != measured {
+				measured = l.measured
+				v.latency = measured.of(who, v.latency)
+			}
 			classes[i][kind] = by[i].classOf(who, v)
 		}
 	}

@@ -20,6 +20,14 @@ type latencies struct {
 	networks []netip.Prefix // with an order of their own, sorted and disjoint in each family
 	regions  map[string]int // Region.Index by name
 	known    map[*rum.Order]*measured
+	finest   rum.RungKind // of the orders
+}
+
+// from is what is measured but for the orders of rungs finer than a kind. Networks keep their numbers.
+func (x *latencies) from(finest rum.RungKind) *latencies {
+	out := *x
+	out.orders, out.finest = x.orders.From(finest), finest
+	return &out
 }
 
 // measured is one order as the compiler ranks by it.
@@ -35,6 +43,11 @@ func (m *measured) value(region int) float64 {
 		return m.ms[i]
 	}
 	return math.NaN()
+}
+
+// leftOut names the rungs that are finer than those of the orders.
+func (x *latencies) leftOut() string {
+	return [...]string{"", "networks", "networks and ASNs", "networks, ASNs and countries", "all"}[x.finest]
 }
 
 // newLatencies prepares orders for a Document.
@@ -78,8 +91,8 @@ func (x *latencies) networkOf(a netip.Addr) int {
 	return noSubnet
 }
 
-// from gives what is measured for a client, by options, into room if that is large enough.
-func (x *latencies) from(c *client, room []*measured) []*measured {
+// of gives what is measured for a client, by options, into room if that is large enough.
+func (x *latencies) of(c *client, room []*measured) []*measured {
 	out := room[:0]
 	var network netip.Prefix
 	if c.network != noSubnet {
@@ -116,8 +129,12 @@ func (r *ranking) measuredBy(k Ranker) *measured {
 // byLatency orders a tier by settled scores; regions of which nothing is known are one tier behind the others.
 func (r *ranking) byLatency(k Ranker, tier []uint16) (out [][]uint16, why []string) {
 	m := r.measuredBy(k)
+	by := "latency"
+	if x := r.l.measured; r.explain && x.finest > rum.RungPrefix {
+		by += " without the orders of " + x.leftOut() + ", which ecs.max_scopes leaves out,"
+	}
 	if m == nil {
-		return r.whole(tier, "latency: nothing measured")
+		return r.whole(tier, by+": nothing measured")
 	}
 	var known, unknown []uint16
 	for _, e := range tier {
@@ -127,12 +144,15 @@ func (r *ranking) byLatency(k Ranker, tier []uint16) (out [][]uint16, why []stri
 			known = append(known, e)
 		}
 	}
+	if r.explain {
+		by += " by " + m.order.Rung.String()
+	}
 	if len(known) == 0 {
-		return r.whole(tier, fmt.Sprintf("latency by %s: nothing measured of these regions", m.order.Rung))
+		return r.whole(tier, by+": nothing measured of these regions")
 	}
 	band := inMilliseconds(k.Latency.Band)
 	out, why = r.byValue(known, band, " ms", func(e uint16) float64 { return m.value(r.l.entries[e].Region.Index) },
-		func(v float64) string { return fmt.Sprintf("latency by %s: %g ms", m.order.Rung, v) })
+		func(v float64) string { return fmt.Sprintf("%s: %g ms", by, v) })
 	if r.explain {
 		for i := range out {
 			why[i] += " (" + r.scoresNow(k, m, r.regionNames(out[i])) + ")"
@@ -142,7 +162,7 @@ func (r *ranking) byLatency(k Ranker, tier []uint16) (out [][]uint16, why []stri
 		return out, why
 	}
 	if r.explain {
-		why = append(why, fmt.Sprintf("latency by %s: not measured", m.order.Rung))
+		why = append(why, by+": not measured")
 	}
 	return append(out, unknown), why
 }

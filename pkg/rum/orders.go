@@ -107,6 +107,23 @@ func (o *Orders) Among(served func(region string) bool) *Orders {
 	return out
 }
 
+// From leaves the orders of rungs of a kind and of coarser ones.
+func (o *Orders) From(finest RungKind) *Orders {
+	if o == nil || finest == RungPrefix {
+		return o
+	}
+	out := &Orders{version: o.version, at: o.at, by: make(map[Options]map[Rung]*Order, len(o.by))}
+	for options, rungs := range o.by {
+		out.by[options] = map[Rung]*Order{}
+		for rung, order := range rungs {
+			if rung.Kind >= finest {
+				out.by[options][rung] = order
+			}
+		}
+	}
+	return out
+}
+
 // For finds the order of the finest rung that knows, for a client network and its place; nil: none does. A network shorter than
 // a prefix rung has none of its own.
 func (o *Orders) For(options Options, client netip.Prefix, p geo.Place) *Order {
