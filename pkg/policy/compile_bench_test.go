@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"geodns/internal/source"
 	"geodns/pkg/geo"
 	"geodns/pkg/policy"
 	"geodns/pkg/rum"
@@ -114,7 +115,7 @@ func benchOrders(doc *policy.Document, networks *geo.Networks) *rum.Orders {
 }
 
 // BenchmarkCompileLatency compiles for networks of which 20,000 have an order of their own: ten policies of which one or four rank by
-// latency, and ten that all rank alike. CPU time is what counts: it is done in the background.
+// latency, and ten that all rank alike; all of it, or the orders alone. CPU time is what counts: it is done in the background.
 func BenchmarkCompileLatency(b *testing.B) {
 	far := "{map: m}, nearest"
 	for _, c := range []struct {
@@ -126,25 +127,33 @@ func BenchmarkCompileLatency(b *testing.B) {
 		{"all", []string{"{latency: {band: 15ms}}, cost"}},
 	} {
 		for _, size := range []int{200_000, 3_000_000} {
-			b.Run(fmt.Sprintf("policies=%s/networks=%d", c.name, size), func(b *testing.B) {
-				doc, networks := benchDocument(b, c.ranks...), benchNetworks(size)
-				orders := benchOrders(doc, networks)
-				b.ReportAllocs()
-				before := cpuTime(b)
-				var c *policy.Compiled
-				for b.Loop() {
-					compiled, found := policy.Compile(doc, policy.Input{Networks: networks, Orders: orders})
-					if compiled == nil {
-						b.Fatal(lines(found))
-					}
-					c = compiled
-				}
-				b.ReportMetric((cpuTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
-				b.ReportMetric(float64(orders.Len()), "orders")
-				b.ReportMetric(float64(c.Table.Cells()), "cells")
-			})
+			doc, networks := benchDocument(b, c.ranks...), benchNetworks(size)
+			orders := benchOrders(doc, networks)
+			in := policy.Input{Networks: networks, Orders: orders}
+			name := fmt.Sprintf("policies=%s/networks=%d", c.name, size)
+			benchmarkOrders(b, name+"/all", orders, func() (*policy.Compiled, source.Findings) { return policy.Compile(doc, in) })
+			before, _ := policy.Compile(doc, policy.Input{Networks: networks})
+			benchmarkOrders(b, name+"/orders", orders, func() (*policy.Compiled, source.Findings) { return before.WithOrders(orders) })
 		}
 	}
+}
+
+// benchmarkOrders measures one way to compile orders.
+func benchmarkOrders(b *testing.B, name string, orders *rum.Orders, compile func() (*policy.Compiled, source.Findings)) {
+	b.Run(name, func(b *testing.B) {
+		b.ReportAllocs()
+		before, cells := cpuTime(b), 0
+		for b.Loop() {
+			compiled, found := compile()
+			if compiled == nil {
+				b.Fatal(lines(found))
+			}
+			cells = compiled.Table.Cells()
+		}
+		b.ReportMetric((cpuTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
+		b.ReportMetric(float64(orders.Len()), "orders")
+		b.ReportMetric(float64(cells), "cells")
+	})
 }
 
 // cpuTime is what the process has used.

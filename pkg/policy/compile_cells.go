@@ -121,14 +121,9 @@ func (c *compiler) classify() {
 		c.classifyPlain(k)
 	}
 	classes, merged := c.classifyMeasured(k)
-	var first []int // by merged kind: the first kind that it is made of
-	for kind, m := range merged {
-		if int(m) == len(first) {
-			first = append(first, kind)
-		}
-	}
 	c.spec.Cells4, c.spec.Kinds = cut(seg4, merged, steering.CellBitsMax4, nil)
 	c.spec.Cells6, c.spec.Kinds = cut(seg6, merged, steering.CellBitsMax6, c.spec.Kinds)
+	first := renumber(c.spec.Kinds, merged)
 	c.spec.GeoLost = c.in.GeoLost
 	c.out.long = c.out.longSubnets()
 	for i, l := range c.out.layouts {
@@ -148,6 +143,23 @@ func (c *compiler) classify() {
 		}
 		c.spec.Layouts = append(c.spec.Layouts, s)
 	}
+}
+
+// renumber numbers the kinds of cells in the order in which they come, and gives for each a kind that was merged into it.
+func renumber(cells, merged []uint32) (first []int) {
+	one := make([]int, slices.Max(merged)+1) // by merged kind: a kind that it is made of
+	for kind, m := range merged {
+		one[m] = kind
+	}
+	number := make([]uint32, len(one)) // the new one, plus 1
+	for i, m := range cells {
+		if number[m] == 0 {
+			first = append(first, one[m])
+			number[m] = uint32(len(first))
+		}
+		cells[i] = number[m] - 1
+	}
+	return first
 }
 
 // classifyPlain classifies the layouts that orders have no part in, and numbers what they tell apart.

@@ -3,7 +3,6 @@ package policy
 import (
 	"net/netip"
 
-	"geodns/pkg/rum"
 	"geodns/pkg/steering"
 )
 
@@ -41,6 +40,3 @@ func Draws(c *Compiled, s *steering.States, q *steering.Query) (targets []string
 
 // NetworksIn are the networks that a test of a prefix asks for.
 func NetworksIn(p netip.Prefix) []netip.Prefix { return networksIn(p) }
-
-// Orders are those that a Compiled was made by.
-func (c *Compiled) Orders() *rum.Orders { return c.in.Orders }
