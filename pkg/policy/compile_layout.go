@@ -34,12 +34,13 @@ type layout struct {
 
 // classified is what clients make of a layout.
 type classified struct {
-	classes map[string]uint32
-	plans   [][][]uint16 // by class
-	ruleOf  []int        // by class: the rule of the first client that had it
-	empty   []*client    // by rule: a client whom it leaves nothing
-	used    []uint16     // by the Table's entry: the entry, of which some plan holds each
-	classBy []uint32     // if not byOrders: by what such layouts tell apart, which is kinds.plain
+	classes map[string]uint32 // by plan
+	key     []byte            // room for one
+	plans   [][][]uint16      // by class
+	ruleOf  []int             // by class: the rule of the first client that had it
+	empty   []*client         // by rule: a client whom it leaves nothing
+	used    []uint16          // by the Table's entry: the entry, of which some plan holds each
+	classBy []uint32          // if not byOrders: by what such layouts tell apart, which is kinds.plain
 
 	counts map[int]int      // answerSets by answers
 	sets   func() []planSet // of the plans; found when they are first asked for
