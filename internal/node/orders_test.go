@@ -2,7 +2,9 @@ package node_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"geodns/internal/node"
+	"geodns/pkg/api"
 )
 
 // measured is a policy by what users measured, and by the order of the file where nobody did.
@@ -83,6 +86,39 @@ func TestOrders(t *testing.T) {
 		got, _ := answer(near)
 		return got == "127.0.0.21"
 	})
+}
+
+// TestOrdersLimited: where what users measured would publish more scopes than ecs.max_scopes, the files are served on, and loaded, and
+// the log, the status and explain say what is left out.
+func TestOrdersLimited(t *testing.T) {
+	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": measured})
+	logged := new(logText)
+	cfg.Log = slog.New(slog.NewTextHandler(logged, nil))
+	cfg.MaxScopes = 1<<8 + 1<<16 // as many as there are where all have one plan
+	cfg.RUM = node.RUM{Interval: time.Second, Window: time.Minute, MinSources: 5}
+	n, _ := run(t, cfg)
+	feed(t, n, "ams", 60)
+	feed(t, n, "fra", 20)
+	eventually(t, "the status has the policy", func() bool {
+		var status api.Status
+		call(t, n, http.MethodGet, "/v1/status", "", &status)
+		return slices.Equal(status.RUM.Limited, []string{"www"})
+	})
+	const client = "193.0.6.0/24"
+	if got := addrs(ask(t, n, "www.example.com.", dns.TypeA, client)); got != "127.0.0.21" {
+		t.Errorf("answered with %s", got)
+	}
+	if logged.count("would publish more scopes by what users measured") == 0 {
+		t.Error("nothing is logged")
+	}
+	_, text := sendTo(t, http.MethodGet, "http://"+n.APIAddr().String()+"/v1/explain?name=www.example.com&client=193.0.6.0%2F24", "", "")
+	if !strings.Contains(text, "ecs.max_scopes") {
+		t.Errorf("explained as\n%s", text)
+	}
+	load, err := n.Reload(t.Context(), "test")
+	if err != nil || load.Result == api.LoadRefused || load.Warnings == 0 {
+		t.Errorf("load %+v, %v", load, err)
+	}
 }
 
 // TestProposals: what users measured makes a diff of the maps, with its evidence, and changes nothing by itself.
