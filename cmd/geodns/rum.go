@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -160,6 +161,9 @@ func rumLine(s *api.RUMStatus, now time.Time) string {
 	text := fmt.Sprintf("%d samples, %d refused; %s, counted %s ago", s.Accepted, refused, count(rungs, "group"), ago(now, s.At))
 	if s.Held > 0 {
 		text += fmt.Sprintf("; %d HELD", s.Held)
+	}
+	if len(s.Limited) > 0 {
+		text += "; LIMITED by ecs.max_scopes: " + strings.Join(s.Limited, ", ")
 	}
 	return text
 }

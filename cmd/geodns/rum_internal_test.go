@@ -34,8 +34,8 @@ and 1 more
 		t.Errorf("%s", got)
 	}
 	now := time.Unix(1700000000, 0)
-	line := rumLine(&api.RUMStatus{Accepted: 7, Refused: map[string]uint64{"time": 1, "region": 2}, Rungs: map[string]int{"asn": 1}, At: now.Add(-time.Minute), Held: 1}, now)
-	if want := "7 samples, 3 refused; 1 group, counted 1m0s ago; 1 HELD"; line != want {
+	line := rumLine(&api.RUMStatus{Accepted: 7, Refused: map[string]uint64{"time": 1, "region": 2}, Rungs: map[string]int{"asn": 1}, At: now.Add(-time.Minute), Held: 1, Limited: []string{"www"}}, now)
+	if want := "7 samples, 3 refused; 1 group, counted 1m0s ago; 1 HELD; LIMITED by ecs.max_scopes: www"; line != want {
 		t.Errorf("%s, want %s", line, want)
 	}
 }

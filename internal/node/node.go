@@ -87,6 +87,7 @@ type Node struct {
 	decider *rum.Decider
 	viewed  uint64 // the View that it made orders of
 	tried   triedOrders
+	warned  source.Findings // of those that were tried
 
 	mu sync.Mutex // guards the following
 

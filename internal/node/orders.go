@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 	"weak"
 
 	"geodns/internal/durable"
+	"geodns/internal/source"
 	"geodns/pkg/api"
 	"geodns/pkg/policy"
 	"geodns/pkg/rum"
@@ -60,13 +62,13 @@ func (n *Node) decide(ctx context.Context) {
 	}
 	n.tried = tried
 	began := time.Now()
-	next := &loaded{zones: l.zones, geo: l.geo, measurable: l.measurable, orders: orders}
-	compiled, findings := n.cfg.compile(next, l.compiled.Document)
-	if compiled == nil { // such as ecs.max_scopes
+	compiled, findings := l.compiled.WithOrders(orders)
+	if compiled == nil {
 		n.log.Error("what users measured cannot be served; what was served before is served on", "error", findings.Err().Error())
 		return
 	}
-	next.compiled = compiled
+	n.logNew(findings)
+	next := &loaded{zones: l.zones, geo: l.geo, measurable: l.measurable, orders: orders, compiled: compiled}
 	done := make(chan error, 1)
 	select {
 	case n.ordered <- ordered{next, done}:
@@ -83,6 +85,14 @@ func (n *Node) decide(ctx context.Context) {
 		return
 	}
 	n.log.Info("orders changed", "version", orders.Version(), "orders", orders.Len(), "world", next.id(), "seconds", time.Since(began).Seconds())
+}
+
+// logNew logs the findings of orders that neither the files' last load nor the orders before had, such as that ecs.max_scopes leaves some out.
+func (n *Node) logNew(findings source.Findings) {
+	n.logFindings(slices.DeleteFunc(slices.Clone(findings), func(f source.Finding) bool {
+		return slices.Contains(n.logged, f) || slices.Contains(n.warned, f)
+	}))
+	n.warned = findings
 }
 
 // triedOrders are orders that a table of a load was to be made by.

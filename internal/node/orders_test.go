@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"geodns/internal/durable"
 	"geodns/internal/node"
+	"geodns/pkg/api"
 	"geodns/pkg/policy"
 )
 
@@ -111,6 +113,39 @@ func TestOrdersSpoilt(t *testing.T) {
 	aside, err := durable.Peek(path + ".corrupt")
 	if text := logged.String(); err != nil || string(aside) != "no orders" || !strings.Contains(text, "are made anew") || !strings.Contains(text, "set aside") {
 		t.Errorf("set aside is %q, %v; logged %s", aside, err, text)
+	}
+}
+
+// TestOrdersLimited: where what users measured would publish more scopes than ecs.max_scopes, the files are served on, and loaded, and
+// the log, the status and explain say what is left out.
+func TestOrdersLimited(t *testing.T) {
+	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": measured})
+	logged := new(logText)
+	cfg.Log = slog.New(slog.NewTextHandler(logged, nil))
+	cfg.MaxScopes = 1<<8 + 1<<16 // as many as there are where all have one plan
+	cfg.RUM = node.RUM{Interval: time.Second, Window: time.Minute, MinSources: 5}
+	n, _ := run(t, cfg)
+	feed(t, n, "ams", 60)
+	feed(t, n, "fra", 20)
+	eventually(t, "the status has the policy", func() bool {
+		var status api.Status
+		call(t, n, http.MethodGet, "/v1/status", "", &status)
+		return slices.Equal(status.RUM.Limited, []string{"www"})
+	})
+	const client = "193.0.6.0/24"
+	if got := addrs(ask(t, n, "www.example.com.", dns.TypeA, client)); got != "127.0.0.21" {
+		t.Errorf("answered with %s", got)
+	}
+	if logged.count("would publish more scopes by what users measured") == 0 {
+		t.Error("nothing is logged")
+	}
+	_, text := sendTo(t, http.MethodGet, "http://"+n.APIAddr().String()+"/v1/explain?name=www.example.com&client=193.0.6.0%2F24", "", "")
+	if !strings.Contains(text, "ecs.max_scopes") {
+		t.Errorf("explained as\n%s", text)
+	}
+	load, err := n.Reload(t.Context(), "test")
+	if err != nil || load.Result == api.LoadRefused || load.Warnings == 0 {
+		t.Errorf("load %+v, %v", load, err)
 	}
 }
 

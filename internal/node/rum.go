@@ -106,6 +106,7 @@ func (n *Node) apiRUM() api.RUM {
 		Status: func() api.RUMStatus {
 			stats, view := n.rum.Stats(), n.rum.View()
 			s := api.RUMStatusOf(&stats, view)
+			s.Limited = append(s.Limited, n.served.Load().now.compiled.Limited()...)
 			if n.beacons != nil {
 				s.Listen, s.Beacons, s.Plans = n.RUMAddr().String(), n.beacons.Results(), n.beacons.Plans()
 				s.TurnedAway = n.beacons.ConnectionsRefused()

@@ -30,7 +30,7 @@ func rungOf(s *rum.Summary) RUMRung {
 // RUMStatusOf gives the collector's counts their document; those of beacons are not in it.
 func RUMStatusOf(s *rum.Stats, v *rum.View) RUMStatus {
 	d := RUMStatus{
-		At: v.At().UTC(), Version: v.Version(), Accepted: s.Accepted, Refused: map[string]uint64{}, Beacons: map[string]uint64{}, Rungs: map[string]int{},
+		At: v.At().UTC(), Version: v.Version(), Accepted: s.Accepted, Refused: map[string]uint64{}, Limited: []string{}, Beacons: map[string]uint64{}, Rungs: map[string]int{},
 		Networks: s.Networks, Sketches: s.Sketches, Bytes: s.Bytes, Held: s.Held, Saves: s.Saves, SaveErrors: s.SaveErrors,
 	}
 	for why, n := range s.Refused {

@@ -21,6 +21,7 @@ type RUMStatus struct {
 	Sketches   int               `json:"sketches"         doc:"Summaries of a region's times that are kept"`
 	Bytes      int64             `json:"bytes"            doc:"Memory of all of it, about"`
 	Held       int               `json:"held"             doc:"Groups that moved faster than is believed, and say what they said before"`
+	Limited    []string          `json:"limited"          doc:"Policies that are ranked without their finest orders, as they would publish more scopes than ecs.max_scopes by them"`
 	Saves      uint64            `json:"saves_total"`
 	SaveErrors uint64            `json:"save_errors_total"`
 }

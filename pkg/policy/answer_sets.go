@@ -71,11 +71,11 @@ func (s *answerSets) add(tier []uint16, n int) bool {
 
 // checkAnswerSets warns of a policy that has too many.
 func (c *compiler) checkAnswerSets(p *Policy, at int) {
-	key := [2]int{at, p.Answers}
-	n, known := c.sets[key]
+	l := c.out.layouts[at]
+	n, known := l.counts[p.Answers]
 	if !known {
-		n = c.out.layouts[at].answerSets(p.Answers)
-		c.sets[key] = n
+		n = l.answerSets(p.Answers)
+		l.counts[p.Answers] = n
 	}
 	if n > AnswerSetsMax {
 		at := p.Place

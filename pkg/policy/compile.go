@@ -23,8 +23,8 @@ type Input struct {
 	// if a plan differs.
 	Orders *rum.Orders
 
-	// MaxScopes is the most scopes that a policy may publish (RFC 7871 section 11); more is an error. 0: any number is
-	// taken, and past ScopesMany it is a warning.
+	// MaxScopes is the most scopes that a policy may publish (RFC 7871 section 11); more is an error. Where Orders would make it more, the
+	// finest of them are left out until it is not, which is a warning. 0: any number is taken, and past ScopesMany it is a warning.
 	MaxScopes int
 }
 
@@ -34,11 +34,13 @@ type Compiled struct {
 	Table    *steering.Table
 	Targets  []CompiledTarget // by steering.TargetID
 
-	networks  *geo.Networks
+	in        Input
 	layouts   []*layout // by the Table's layout number
 	layoutOf  []int     // by steering.PolicyID, which is Policy.Index
 	subnets   *subnets
-	latencies *latencies
+	atlas     *atlas
+	kinds     *kinds
+	latencies *latencies // of all rungs
 	long      []longSubnet
 }
 
@@ -60,62 +62,140 @@ func (c *Compiled) PolicyIDs() map[string]steering.PolicyID {
 	return ids
 }
 
+// Limited lists the policies that are ranked without their finest orders, as they would publish more scopes than Input.MaxScopes by them.
+func (c *Compiled) Limited() (names []string) {
+	for i, p := range c.Document.Policies {
+		if x := c.layouts[c.layoutOf[i]].measured; x != nil && x.finest > rum.RungPrefix {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
 // compiler is one Compile in progress.
 type compiler struct {
-	doc   *Document
-	in    Input
-	fs    source.Findings
-	out   *Compiled
-	spec  steering.Spec
-	atlas *atlas
-	flats map[*Target]steering.TargetID // flattened twins of host-name targets
-	pools map[*Pool]uint32              // and of their pools, which would count each target twice otherwise
-	sets  map[[2]int]int                // answerSets by layout and answers
+	doc    *Document
+	in     Input
+	before *Compiled // of the same but for orders; nil: there is none
+	fs     source.Findings
+	out    *Compiled
+	spec   steering.Spec
+	flats  map[*Target]steering.TargetID // flattened twins of host-name targets
+	pools  map[*Pool]uint32              // and of their pools, which would count each target twice otherwise
 }
 
 // Compile makes the Table of a checked Document: pure, and the same on every node that is given the same. The findings
 // are what only clients' places can show, such as a fence that leaves some of them nothing; with an error among them
 // there is no Compiled.
-func Compile(doc *Document, in Input) (*Compiled, source.Findings) {
-	c := &compiler{doc: doc, in: in, flats: map[*Target]steering.TargetID{}, pools: map[*Pool]uint32{}, sets: map[[2]int]int{}, out: &Compiled{Document: doc, networks: in.Networks}}
-	c.addPools()
-	layouts, layoutOf := groupLayouts(doc)
-	c.out.layouts, c.out.layoutOf = layouts, layoutOf
-	c.out.latencies = newLatencies(doc, in.Orders)
-	c.out.subnets = newSubnets(layouts, in.Networks)
-	for _, l := range layouts {
-		l.bind(c.out.subnets, c.out.latencies)
+func Compile(doc *Document, in Input) (*Compiled, source.Findings) { return compile(doc, in, nil) }
+
+// WithOrders gives what Compile does for the same Document and Input but for the orders. Layouts that do not rank by latency are
+// taken over, and share memory.
+func (c *Compiled) WithOrders(orders *rum.Orders) (*Compiled, source.Findings) {
+	in := c.in
+	in.Orders = orders
+	return compile(c.Document, in, c)
+}
+
+// compile compiles with ever fewer rungs until each policy is within Input.MaxScopes, or has no order left that could go.
+func compile(doc *Document, in Input, before *Compiled) (*Compiled, source.Findings) {
+	finest := map[int]rum.RungKind{} // by layout
+	for {
+		c := &compiler{doc: doc, in: in, before: before, flats: map[*Target]steering.TargetID{}, pools: map[*Pool]uint32{}, out: &Compiled{Document: doc, in: in}}
+		c.run(finest)
+		if c.out.Table != nil && c.coarsen(finest) {
+			before = c.out
+			continue
+		}
+		c.fs.Sort()
+		if c.fs.HasErrors() {
+			return nil, c.fs
+		}
+		return c.out, c.fs
 	}
-	c.atlas = newAtlas(doc, layouts)
+}
+
+// run compiles, by the orders of some rungs and coarser ones. With an error among the findings there may be no Table.
+func (c *compiler) run(finest map[int]rum.RungKind) {
+	c.addPools()
+	c.layOut(finest)
 	c.classify()
-	for i, p := range doc.Policies {
-		c.addPolicy(p, layoutOf[i])
+	for i, p := range c.doc.Policies {
+		c.addPolicy(p, c.out.layoutOf[i])
 	}
 	if c.fs.HasErrors() {
-		c.fs.Sort()
-		return nil, c.fs
+		return
 	}
-	table, err := steering.Build(&c.spec)
-	if err != nil {
+	var err error
+	if c.out.Table, err = steering.Build(&c.spec); err != nil {
 		c.fs.Errorf(source.WholeFile("policies"), "the compiled table is not sound, which is a fault of this program: %v", err)
-		return nil, c.fs
+		return
 	}
-	c.out.Table = table
-	for _, l := range layouts {
-		l.sets = sync.OnceValue(l.planSets)
+	for _, l := range c.out.layouts {
+		if !c.kept(l) {
+			l.sets = sync.OnceValue(l.planSets)
+		}
 	}
 	c.checkScopes()
-	c.fs.Sort()
-	if c.fs.HasErrors() {
-		return nil, c.fs
+}
+
+// layOut makes the layouts and what they look at, or takes over what orders have no part in.
+func (c *compiler) layOut(finest map[int]rum.RungKind) {
+	out, before := c.out, c.before
+	out.latencies = newLatencies(c.doc, c.in.Orders)
+	if before == nil {
+		out.layouts, out.layoutOf = groupLayouts(c.doc)
+		out.subnets = newSubnets(out.layouts, c.in.Networks)
+		for _, l := range out.layouts {
+			l.bind(out.subnets, out.latencies)
+		}
+		out.atlas = newAtlas(c.doc, out.layouts)
+	} else {
+		out.layouts, out.layoutOf = slices.Clone(before.layouts), before.layoutOf
+		out.subnets, out.atlas, out.kinds = before.subnets, before.atlas, before.kinds
+		c.spec.Before = before.Table
 	}
-	return c.out, c.fs
+	by := map[rum.RungKind]*latencies{rum.RungPrefix: out.latencies}
+	for i, l := range out.layouts {
+		if !l.byOrders {
+			continue
+		}
+		if by[finest[i]] == nil {
+			by[finest[i]] = out.latencies.from(finest[i])
+		}
+		out.layouts[i] = l.with(by[finest[i]])
+	}
+}
+
+// kept says whether a layout is taken over.
+func (c *compiler) kept(l *layout) bool { return c.before != nil && !l.byOrders }
+
+// coarsen leaves out the finest orders of layouts that publish too many scopes by them, and says whether there are any. What is measured
+// must not keep files from being served.
+func (c *compiler) coarsen(finest map[int]rum.RungKind) (any bool) {
+	if c.in.MaxScopes == 0 {
+		return false
+	}
+	over := map[int]bool{}
+	for i, at := range c.out.layoutOf {
+		if l := c.out.layouts[at]; l.byOrders && l.measured.orders.Len() > 0 && c.out.Table.Scopes(steering.PolicyID(i)) > c.in.MaxScopes {
+			over[at] = true
+		}
+	}
+	for at := range over {
+		finest[at]++
+	}
+	return len(over) > 0
 }
 
 // checkScopes finds policies that would fill resolvers' caches.
 func (c *compiler) checkScopes() {
 	for i, p := range c.doc.Policies {
 		n := c.out.Table.Scopes(steering.PolicyID(i))
+		if x := c.out.layouts[c.out.layoutOf[i]].measured; x != nil && x.finest > rum.RungPrefix {
+			c.fs.Warnf(p.Place, "policy %q would publish more scopes by what users measured than ecs.max_scopes, which is %d: it is ranked without the orders of %s; rank by wider bands, or raise it",
+				p.Name, c.in.MaxScopes, x.leftOut())
+		}
 		switch {
 		case c.in.MaxScopes > 0 && n > c.in.MaxScopes:
 			c.fs.Errorf(p.Place, "policy %q publishes %d scopes, more than ecs.max_scopes, which is %d: match and rank by larger areas, as a map by country does, or raise it",

@@ -9,14 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"geodns/internal/source"
 	"geodns/pkg/geo"
 	"geodns/pkg/policy"
 	"geodns/pkg/rum"
 	"geodns/pkg/steering"
 )
 
-// benchNetworks are 200,000 runs of 100,000 located places, of which half of the runs are IPv6.
-func benchNetworks() *geo.Networks {
+// benchNetworks are so many runs of 100,000 located places, of which half of the runs are IPv6.
+func benchNetworks(size int) *geo.Networks {
 	r := rand.New(rand.NewPCG(1, 1))
 	n := &geo.Networks{Places: []geo.Place{{}}}
 	countries := []string{"DE", "FR", "GB", "US", "CA", "BR", "JP", "IN", "AU", "ZA"}
@@ -29,8 +30,8 @@ func benchNetworks() *geo.Networks {
 	}
 	runs := func(first, count uint64, shortest int) (out []geo.Run) {
 		starts := []uint64{0}
-		for range 110_000 { // somewhat more, as some are equal; they are the ends of prefixes
-			starts = append(starts, (first+r.Uint64N(count))&^(1<<(shortest-r.IntN(6))-1))
+		for range size / 20 * 11 { // somewhat more, as some are equal; they are the ends of prefixes
+			starts = append(starts, (first+r.Uint64N(count))&^(1<<(shortest-r.IntN(min(6, shortest)))-1))
 		}
 		slices.Sort(starts)
 		for _, s := range slices.Compact(starts) {
@@ -73,7 +74,7 @@ func benchDocument(b *testing.B, ranks ...string) *policy.Document {
 
 // BenchmarkCompile compiles ten policies, six of which rank by distance, for 200,000 networks at 100,000 places.
 func BenchmarkCompile(b *testing.B) {
-	doc, networks := benchDocument(b, "nearest", "{nearest: {band: 500km}}, cost", "{map: m}, nearest", "{cost: {band: 0.1}}, {nearest: {band: 100km}}", "{map: m}"), benchNetworks()
+	doc, networks := benchDocument(b, "nearest", "{nearest: {band: 500km}}, cost", "{map: m}, nearest", "{cost: {band: 0.1}}, {nearest: {band: 100km}}", "{map: m}"), benchNetworks(200_000)
 	var c *policy.Compiled
 	b.ReportAllocs()
 	for b.Loop() {
@@ -113,31 +114,46 @@ func benchOrders(doc *policy.Document, networks *geo.Networks) *rum.Orders {
 	return rum.NewDecider().Step(time.Unix(0, 0), policy.LatencyOptions(doc), func(rum.Options) []rum.Scored { return scored })
 }
 
-// BenchmarkCompileLatency compiles for the same networks, of which 20,000 have an order of their own: ten policies of which four rank by
-// latency, and ten that all rank alike. CPU time is what counts: it is done in the background.
+// BenchmarkCompileLatency compiles for networks of which 20,000 have an order of their own: ten policies of which one or four rank by
+// latency, and ten that all rank alike; all of it, or the orders alone. CPU time is what counts: it is done in the background.
 func BenchmarkCompileLatency(b *testing.B) {
-	for name, ranks := range map[string][]string{
-		"four": {"nearest", "{latency: {band: 15ms}}, cost", "{map: m}, nearest", "latency, nearest", "{map: m}"},
-		"all":  {"{latency: {band: 15ms}}, cost"},
+	far := "{map: m}, nearest"
+	for _, c := range []struct {
+		name  string
+		ranks []string
+	}{
+		{"one", []string{"{latency: {band: 15ms}}, cost", "nearest", far, "{map: m}", "nearest", "{cost: {band: 0.1}}, {nearest: {band: 100km}}", far, "{map: m}", far, "nearest"}},
+		{"four", []string{"nearest", "{latency: {band: 15ms}}, cost", far, "latency, nearest", "{map: m}"}},
+		{"all", []string{"{latency: {band: 15ms}}, cost"}},
 	} {
-		b.Run(name, func(b *testing.B) {
-			doc, networks := benchDocument(b, ranks...), benchNetworks()
+		for _, size := range []int{200_000, 3_000_000} {
+			doc, networks := benchDocument(b, c.ranks...), benchNetworks(size)
 			orders := benchOrders(doc, networks)
-			var c *policy.Compiled
-			before := cpuTime(b)
-			b.ReportAllocs()
-			for b.Loop() {
-				compiled, found := policy.Compile(doc, policy.Input{Networks: networks, Orders: orders})
-				if compiled == nil {
-					b.Fatal(lines(found))
-				}
-				c = compiled
-			}
-			b.ReportMetric((cpuTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
-			b.ReportMetric(float64(orders.Len()), "orders")
-			b.ReportMetric(float64(c.Table.Cells()), "cells")
-		})
+			in := policy.Input{Networks: networks, Orders: orders}
+			name := fmt.Sprintf("policies=%s/networks=%d", c.name, size)
+			benchmarkOrders(b, name+"/all", orders, func() (*policy.Compiled, source.Findings) { return policy.Compile(doc, in) })
+			before, _ := policy.Compile(doc, policy.Input{Networks: networks})
+			benchmarkOrders(b, name+"/orders", orders, func() (*policy.Compiled, source.Findings) { return before.WithOrders(orders) })
+		}
 	}
+}
+
+// benchmarkOrders measures one way to compile orders.
+func benchmarkOrders(b *testing.B, name string, orders *rum.Orders, compile func() (*policy.Compiled, source.Findings)) {
+	b.Run(name, func(b *testing.B) {
+		b.ReportAllocs()
+		before, cells := cpuTime(b), 0
+		for b.Loop() {
+			compiled, found := compile()
+			if compiled == nil {
+				b.Fatal(lines(found))
+			}
+			cells = compiled.Table.Cells()
+		}
+		b.ReportMetric((cpuTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
+		b.ReportMetric(float64(orders.Len()), "orders")
+		b.ReportMetric(float64(cells), "cells")
+	})
 }
 
 // cpuTime is what the process has used.

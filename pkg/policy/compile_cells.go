@@ -110,40 +110,99 @@ type segment struct {
 
 // classify fills layouts with their classes and plans, and the Spec with cells and layouts.
 func (c *compiler) classify() {
-	kinds := newKinds(c.in.Networks)
-	seg4 := c.out.sweep(c.in.Networks.V4, true, kinds)
-	seg6 := c.out.sweep(c.in.Networks.V6, false, kinds)
-	kinds.mark(seg4, seg6)
-	classes := c.classifyKinds(kinds)            // by layout and kind
-	merged := make([]uint32, len(kinds.clients)) // kinds that no layout tells apart
-	for i := range classes {
-		merged = refine(merged, classes[i])
+	if c.out.kinds == nil {
+		c.out.kinds = newKinds(c.in.Networks)
 	}
-	var first []int // by merged kind: the first kind that it is made of
-	for kind, m := range merged {
-		if int(m) == len(first) {
-			first = append(first, kind)
-		}
+	k := &measuredKinds{kinds: c.out.kinds, number: map[measuredKind]uint32{}}
+	seg4 := c.out.sweep(c.in.Networks.V4, true, k)
+	seg6 := c.out.sweep(c.in.Networks.V6, false, k)
+	k.settle(seg4, seg6)
+	if k.plain == nil {
+		c.classifyPlain(k)
 	}
-	var kindOf []uint32 // by cell, IPv4 first
-	c.spec.Cells4, kindOf = cut(seg4, merged, steering.CellBitsMax4, nil)
-	c.spec.Cells6, kindOf = cut(seg6, merged, steering.CellBitsMax6, kindOf)
+	classes, merged := c.classifyMeasured(k)
+	c.spec.Cells4, c.spec.Kinds = cut(seg4, merged, steering.CellBitsMax4, nil)
+	c.spec.Cells6, c.spec.Kinds = cut(seg6, merged, steering.CellBitsMax6, c.spec.Kinds)
+	first := renumber(c.spec.Kinds, merged)
 	c.spec.GeoLost = c.in.GeoLost
 	c.out.long = c.out.longSubnets()
 	for i, l := range c.out.layouts {
-		s := steering.Layout{ByClient: l.byClient, Classes: make([]uint32, len(kindOf))}
-		classOf := make([]uint32, len(first)) // by merged kind
+		s := steering.Layout{Kept: c.kept(l), Classes: make([]uint32, len(first))}
 		for m, kind := range first {
-			classOf[m] = classes[i][kind]
+			if l.byOrders {
+				s.Classes[m] = classes[i][kind]
+			} else {
+				s.Classes[m] = l.classBy[k.plain[k.plainOf(kind)]]
+			}
 		}
-		for cell, m := range kindOf {
-			s.Classes[cell] = classOf[m]
+		if !s.Kept {
+			s.ByClient = l.byClient
+			s.Long = l.longCells(c.out)
+			s.Plans = l.numberEntries()
+			s.Entries = len(l.used)
 		}
-		s.Long = l.longCells(c.out)
-		s.Plans = l.numberEntries()
-		s.Entries = len(l.used)
 		c.spec.Layouts = append(c.spec.Layouts, s)
 	}
+}
+
+// renumber numbers the kinds of cells in the order in which they come, and gives for each a kind that was merged into it.
+func renumber(cells, merged []uint32) (first []int) {
+	one := make([]int, slices.Max(merged)+1) // by merged kind: a kind that it is made of
+	for kind, m := range merged {
+		one[m] = kind
+	}
+	number := make([]uint32, len(one)) // the new one, plus 1
+	for i, m := range cells {
+		if number[m] == 0 {
+			first = append(first, one[m])
+			number[m] = uint32(len(first))
+		}
+		cells[i] = number[m] - 1
+	}
+	return first
+}
+
+// classifyPlain classifies the layouts that orders have no part in, and numbers what they tell apart.
+func (c *compiler) classifyPlain(k *measuredKinds) {
+	var plain []*layout
+	for _, l := range c.out.layouts {
+		if !l.byOrders {
+			plain = append(plain, l)
+		}
+	}
+	classes := c.classifyKinds(plain, k.clients, k.plainExist())
+	k.plain = make([]uint32, len(k.clients))
+	for i := range plain {
+		k.plain = refine(k.plain, classes[i])
+	}
+	for i, l := range plain {
+		l.classBy = make([]uint32, slices.Max(k.plain)+1)
+		for kind, n := range k.plain {
+			l.classBy[n] = classes[i][kind]
+		}
+	}
+}
+
+// classifyMeasured gives each kind its class in the layouts that orders have a part in, by layout, and numbers the kinds that some layout
+// tells apart.
+func (c *compiler) classifyMeasured(k *measuredKinds) (classes map[int][]uint32, merged []uint32) {
+	var byOrders []*layout
+	var at []int
+	for i, l := range c.out.layouts {
+		if l.byOrders {
+			byOrders, at = append(byOrders, l), append(at, i)
+		}
+	}
+	merged = make([]uint32, len(k.exist))
+	for kind := range merged {
+		merged[kind] = k.plain[k.plainOf(kind)]
+	}
+	classes = make(map[int][]uint32, len(byOrders))
+	for i, of := range c.classifyKinds(byOrders, k.all(), k.exist) {
+		classes[at[i]] = of
+		merged = refine(merged, of)
+	}
+	return classes, merged
 }
 
 // refine numbers the distinct pairs of two numberings of the same things, in the order in which they first occur.
@@ -163,16 +222,17 @@ func refine(a, b []uint32) []uint32 {
 	return out
 }
 
-// kinds numbers the distinct clients: kind k < len(Places) is Places[k] in no subnet or measured network, those in one follow.
+// kinds numbers the distinct clients, but for measured networks: kind k < len(Places) is Places[k] in no subnet, those in one follow. Once
+// they are numbered they are the same for all orders, and not modified.
 type kinds struct {
 	clients []client
 	number  map[kindKey]uint32
-	exist   []bool // by kind
+	plain   []uint32 // by kind: a number for those that layouts which orders have no part in tell apart; nil until they are classified
 }
 
 type kindKey struct {
-	place           uint32
-	subnet, network int
+	place  uint32
+	subnet int
 }
 
 func newKinds(n *geo.Networks) *kinds {
@@ -183,31 +243,97 @@ func newKinds(n *geo.Networks) *kinds {
 	return k
 }
 
-// of gives the kind of clients of a place in a subnet and a measured network.
-func (k *kinds) of(place uint32, subnet, network int) uint32 {
-	if subnet == noSubnet && network == noSubnet {
+// of gives the kind of clients of a place in a subnet.
+func (k *kinds) of(place uint32, subnet int) uint32 {
+	if subnet == noSubnet {
 		return place
 	}
-	key := kindKey{place, subnet, network}
+	key := kindKey{place, subnet}
 	n, have := k.number[key]
 	if !have {
 		n = uint32(len(k.clients))
 		k.number[key] = n
-		k.clients = append(k.clients, client{place: k.clients[place].place, subnet: subnet, network: network})
+		k.clients = append(k.clients, client{place: k.clients[place].place, subnet: subnet, network: noSubnet})
 	}
 	return n
 }
 
-// mark notes which kinds there are: those of segments and, as no database knows everyone, the unknown client. A place
-// may be that of an override alone, which then says nothing of clients outside of it.
-func (k *kinds) mark(segs ...[]segment) {
-	k.exist = make([]bool, len(k.clients))
+// measuredKinds numbers the kinds of clients in networks that have an order of their own, behind the other kinds.
+type measuredKinds struct {
+	*kinds
+
+	list   []measuredKind
+	number map[measuredKind]uint32
+	exist  []bool // by kind, of all
+}
+
+// measuredKind is the clients of a kind in one network.
+type measuredKind struct {
+	kind    uint32
+	network int
+}
+
+// inNetwork marks the number of a measuredKind while it is not known how many other kinds there are.
+const inNetwork = 1 << 31
+
+// of gives the kind of clients of a place in a subnet and a measured network.
+func (k *measuredKinds) of(place uint32, subnet, network int) uint32 {
+	kind := k.kinds.of(place, subnet)
+	if network == noSubnet {
+		return kind
+	}
+	key := measuredKind{kind, network}
+	n, have := k.number[key]
+	if !have {
+		n = uint32(len(k.list)) | inNetwork
+		k.number[key] = n
+		k.list = append(k.list, key)
+	}
+	return n
+}
+
+// settle gives the kinds of segments their numbers, and notes which kinds there are: those of segments and, as no database knows
+// everyone, the unknown client. A place may be that of an override alone, which then says nothing of clients outside of it.
+func (k *measuredKinds) settle(segs ...[]segment) {
+	k.exist = make([]bool, len(k.clients)+len(k.list))
 	k.exist[0] = true
 	for _, family := range segs {
-		for _, s := range family {
-			k.exist[s.kind] = true
+		for i := range family {
+			kind := &family[i].kind
+			if *kind&inNetwork != 0 {
+				*kind = *kind&^inNetwork + uint32(len(k.clients))
+			}
+			k.exist[*kind] = true
 		}
 	}
+}
+
+// plainOf gives the kind that a kind is but for its network.
+func (k *measuredKinds) plainOf(kind int) uint32 {
+	if i := kind - len(k.clients); i >= 0 {
+		return k.list[i].kind
+	}
+	return uint32(kind)
+}
+
+// plainExist says which kinds there would be without measured networks.
+func (k *measuredKinds) plainExist() []bool {
+	exist := slices.Clone(k.exist[:len(k.clients)])
+	for _, m := range k.list {
+		exist[m.kind] = true
+	}
+	return exist
+}
+
+// all lists the clients of all kinds.
+func (k *measuredKinds) all() []client {
+	out := slices.Grow(slices.Clone(k.clients), len(k.list))
+	for _, m := range k.list {
+		c := k.clients[m.kind]
+		c.network = m.network
+		out = append(out, c)
+	}
+	return out
 }
 
 // blockSpan is a subnet as blocks [from, to) of its family.
@@ -263,9 +389,10 @@ func (s *spanCursor) at(block, end uint64) (subnet int, next uint64) {
 }
 
 // sweep joins runs of places with subnets and measured networks into segments that cover a family.
-func (c *Compiled) sweep(runs []geo.Run, v4 bool, k *kinds) (out []segment) {
+func (c *Compiled) sweep(runs []geo.Run, v4 bool, k *measuredKinds) (out []segment) {
 	end := uint64(1) << cellWidth(v4)
 	subnets, networks := spanCursor{ahead: spans(c.subnets.list, v4)}, spanCursor{ahead: spans(c.latencies.networks, v4)}
+	out = make([]segment, 0, len(runs)+2*(len(subnets.ahead)+len(networks.ahead)))
 	for at, ri := uint64(0), 0; at < end; {
 		for ri+1 < len(runs) && runs[ri+1].Start <= at {
 			ri++
@@ -312,9 +439,9 @@ func (c *Compiled) longSubnets() (out []longSubnet) {
 			continue
 		}
 		l := longSubnet{prefix: p, client: c.clientIn(p.Addr(), i), parent: noSubnet}
-		for _, o := range c.networks.Long { // sorted: a longer one comes later
+		for _, o := range c.in.Networks.Long { // sorted: a longer one comes later
 			if containsPrefix(o.Prefix, p) {
-				l.client.place = c.networks.Places[o.Place]
+				l.client.place = c.in.Networks.Places[o.Place]
 			}
 		}
 		for j := len(out) - 1; j >= 0; j = out[j].parent {
@@ -330,7 +457,7 @@ func (c *Compiled) longSubnets() (out []longSubnet) {
 
 // clientIn is the client of an address's block in a subnet.
 func (c *Compiled) clientIn(a netip.Addr, subnet int) client {
-	return client{place: c.networks.At(a), subnet: subnet, network: c.latencies.networkOf(a)}
+	return client{place: c.in.Networks.At(a), subnet: subnet, network: c.latencies.networkOf(a)}
 }
 
 // longCells are the long subnets that a layout has to know: those that it names, and those whose class is not that of

@@ -8,24 +8,29 @@ import (
 	"geodns/pkg/steering"
 )
 
-// classifyKinds gives each kind its class in each layout. Distances are measured once for all layouts.
-func (c *compiler) classifyKinds(k *kinds) [][]uint32 {
-	classes, by := make([][]uint32, len(c.out.layouts)), make([]*classifier, len(c.out.layouts))
-	for i, l := range c.out.layouts {
-		classes[i], by[i] = make([]uint32, len(k.clients)), newClassifier(l)
+// classifyKinds gives each kind of clients its class in each of some layouts. Distances are measured once for all layouts.
+func (c *compiler) classifyKinds(layouts []*layout, clients []client, exist []bool) [][]uint32 {
+	classes, by, distant := make([][]uint32, len(layouts)), make([]*classifier, len(layouts)), false
+	for i, l := range layouts {
+		classes[i], by[i] = make([]uint32, len(clients)), newClassifier(l)
+		distant = distant || slices.ContainsFunc(l.matchers, func(m matcher) bool { return len(m.bands) > 0 })
 	}
 	var v view
-	for kind := range k.clients {
-		if !k.exist[kind] {
+	for kind := range clients {
+		if !exist[kind] {
 			continue
 		}
-		who := &k.clients[kind]
-		latency := v.latency
-		if len(c.atlas.used) > 0 {
-			v = c.atlas.viewFrom(who, v.km)
+		who, latency := &clients[kind], v.latency
+		if distant {
+			v = c.out.atlas.viewFrom(who, v.km)
 		}
-		v.latency = c.out.latencies.from(who, latency)
-		for i := range by {
+		v.latency = latency
+		var measured *latencies
+		for i, l := range layouts {
+			if l.measured != measured {
+				measured = l.measured
+				v.latency = measured.of(who, v.latency)
+			}
 			classes[i][kind] = by[i].classOf(who, v)
 		}
 	}
@@ -53,7 +58,8 @@ type matched struct {
 type ruling struct {
 	rulingKey
 
-	classes map[string]uint32 // by sketch
+	classes  map[string]uint32    // by sketch
+	measured map[*measured]uint32 // where one thing that is measured is all that a sketch tells
 }
 
 type rulingKey struct {
@@ -68,6 +74,21 @@ func newClassifier(l *layout) *classifier {
 // classOf gives the class of a client with a view.
 func (x *classifier) classOf(c *client, v view) uint32 {
 	g := x.rulingOf(c)
+	m := &x.l.matchers[g.rule]
+	if len(m.bands) > 0 || len(m.latency) != 1 {
+		return x.bySketch(g, c, v)
+	}
+	known := v.latency[m.latency[0]]
+	class, have := g.measured[known]
+	if !have {
+		class = x.bySketch(g, c, v)
+		g.measured[known] = class
+	}
+	return class
+}
+
+// bySketch gives the class of a client under a ruling.
+func (x *classifier) bySketch(g *ruling, c *client, v view) uint32 {
 	m := &x.l.matchers[g.rule]
 	sketch := x.sketch(x.l, m, v)
 	class, have := g.classes[string(sketch)]
@@ -94,7 +115,7 @@ func (x *classifier) rulingOf(c *client) *ruling {
 		by.order, _ = m.orderFor(c)
 	}
 	if g = x.rulings[by]; g == nil {
-		g = &ruling{by, map[string]uint32{}}
+		g = &ruling{by, map[string]uint32{}, map[*measured]uint32{}}
 		x.rulings[by] = g
 	}
 	x.known[key] = g
@@ -126,27 +147,26 @@ func (l *layout) class(rule int, c *client, plan [][]uint16) uint32 {
 		}
 		plan = [][]uint16{{0}} // reported; keeps the rest of the compilation going
 	}
-	key := planKey(plan)
-	class, have := l.classes[key]
+	l.key = appendPlan(l.key[:0], plan)
+	class, have := l.classes[string(l.key)]
 	if !have {
 		class = uint32(len(l.plans))
-		l.classes[key] = class
+		l.classes[string(l.key)] = class
 		l.plans = append(l.plans, plan)
 		l.ruleOf = append(l.ruleOf, rule)
 	}
 	return class
 }
 
-// planKey is a plan as a map's key.
-func planKey(tiers [][]uint16) string {
-	var b []byte
+// appendPlan appends a plan as a map's key.
+func appendPlan(b []byte, tiers [][]uint16) []byte {
 	for _, tier := range tiers {
 		b = binary.BigEndian.AppendUint16(b, uint16(len(tier)))
 		for _, e := range tier {
 			b = binary.BigEndian.AppendUint16(b, e)
 		}
 	}
-	return string(b)
+	return b
 }
 
 // numberEntries gives the plans as the Table has them, with numbers for those entries alone that a plan holds: what a
@@ -154,8 +174,10 @@ func planKey(tiers [][]uint16) string {
 func (l *layout) numberEntries() (plans []steering.Plan) {
 	number := make([]uint16, len(l.entries))
 	for _, plan := range l.plans {
-		for _, e := range slices.Concat(plan...) {
-			number[e] = 1
+		for _, tier := range plan {
+			for _, e := range tier {
+				number[e] = 1
+			}
 		}
 	}
 	for e, used := range number {
@@ -164,14 +186,18 @@ func (l *layout) numberEntries() (plans []steering.Plan) {
 			l.used = append(l.used, uint16(e))
 		}
 	}
-	for _, plan := range l.plans {
+	plans = make([]steering.Plan, len(l.plans))
+	for class, plan := range l.plans {
 		out := make(steering.Plan, len(plan))
+		room := make([]uint16, 0, len(l.used)) // for all tiers, each behind the one before
 		for i, tier := range plan {
+			room = room[len(room):]
 			for _, e := range tier {
-				out[i] = append(out[i], number[e])
+				room = append(room, number[e])
 			}
+			out[i] = slices.Clip(room)
 		}
-		plans = append(plans, out)
+		plans[class] = out
 	}
 	return plans
 }

@@ -81,14 +81,16 @@ func (s *sketcher) sketch(l *layout, m *matcher, v view) []byte {
 	}
 	for _, o := range m.latency {
 		s.begin()
+		band := 0.0
 		if known := v.latency[o]; known != nil {
+			band = known.band
 			for _, r := range m.regions {
 				if ms := known.value(l.regions[r].Index); !math.IsNaN(ms) {
 					s.insert(r, ms)
 				}
 			}
 		}
-		s.end(l.measured.bands[o : o+1])
+		s.end([]float64{band})
 	}
 	return s.out
 }

@@ -16,10 +16,17 @@ import (
 type latencies struct {
 	orders   *rum.Orders
 	options  []rum.Options  // of the Document
-	bands    []float64      // theirs, in milliseconds
 	networks []netip.Prefix // with an order of their own, sorted and disjoint in each family
 	regions  map[string]int // Region.Index by name
 	known    map[*rum.Order]*measured
+	finest   rum.RungKind // of the orders
+}
+
+// from is what is measured but for the orders of rungs finer than a kind. Networks keep their numbers.
+func (x *latencies) from(finest rum.RungKind) *latencies {
+	out := *x
+	out.orders, out.finest = x.orders.From(finest), finest
+	return &out
 }
 
 // measured is one order as the compiler ranks by it.
@@ -27,6 +34,7 @@ type measured struct {
 	order   *rum.Order
 	regions []int     // Region.Index of those that are known, sorted
 	ms      []float64 // their settled scores
+	band    float64   // within which they are one tier, in milliseconds
 }
 
 // value is a region's settled score in milliseconds, NaN where none is known.
@@ -37,6 +45,11 @@ func (m *measured) value(region int) float64 {
 	return math.NaN()
 }
 
+// leftOut names the rungs that are finer than those of the orders.
+func (x *latencies) leftOut() string {
+	return [...]string{"", "networks", "networks and ASNs", "networks, ASNs and countries", "all"}[x.finest]
+}
+
 // newLatencies prepares orders for a Document.
 func newLatencies(doc *Document, orders *rum.Orders) *latencies {
 	x := &latencies{options: LatencyOptions(doc), regions: map[string]int{}, known: map[*rum.Order]*measured{}}
@@ -45,9 +58,8 @@ func newLatencies(doc *Document, orders *rum.Orders) *latencies {
 	}
 	x.orders = orders.Among(func(region string) bool { _, served := x.regions[region]; return served })
 	for _, o := range x.options {
-		x.bands = append(x.bands, inMilliseconds(o.Band))
 		for _, order := range x.orders.All(o) {
-			x.known[order] = x.measure(order)
+			x.known[order] = x.measure(order, o)
 		}
 	}
 	x.networks = x.orders.Prefixes(x.options)
@@ -55,8 +67,8 @@ func newLatencies(doc *Document, orders *rum.Orders) *latencies {
 }
 
 // measure reads an order.
-func (x *latencies) measure(order *rum.Order) *measured {
-	m := &measured{order: order, regions: make([]int, 0, len(order.Regions)), ms: make([]float64, 0, len(order.Regions))}
+func (x *latencies) measure(order *rum.Order, by rum.Options) *measured {
+	m := &measured{order: order, band: inMilliseconds(order.Band(by.Band)), regions: make([]int, 0, len(order.Regions)), ms: make([]float64, 0, len(order.Regions))}
 	for _, r := range order.Regions {
 		if region, served := x.regions[r.Region]; served {
 			i, _ := slices.BinarySearch(m.regions, region)
@@ -78,8 +90,8 @@ func (x *latencies) networkOf(a netip.Addr) int {
 	return noSubnet
 }
 
-// from gives what is measured for a client, by options, into room if that is large enough.
-func (x *latencies) from(c *client, room []*measured) []*measured {
+// of gives what is measured for a client, by options, into room if that is large enough.
+func (x *latencies) of(c *client, room []*measured) []*measured {
 	out := room[:0]
 	var network netip.Prefix
 	if c.network != noSubnet {
@@ -116,8 +128,15 @@ func (r *ranking) measuredBy(k Ranker) *measured {
 // byLatency orders a tier by settled scores; regions of which nothing is known are one tier behind the others.
 func (r *ranking) byLatency(k Ranker, tier []uint16) (out [][]uint16, why []grounds) {
 	m := r.measuredBy(k)
+	by := "latency"
+	if x := r.l.measured; r.explain && x.finest > rum.RungPrefix {
+		by += " without the orders of " + x.leftOut() + ", which ecs.max_scopes leaves out,"
+	}
 	if m == nil {
-		return r.whole(tier, "latency: nothing measured")
+		return r.whole(tier, by+": nothing measured")
+	}
+	if r.explain {
+		by += " by " + m.order.Rung.String()
 	}
 	var known, unknown []uint16
 	for _, e := range tier {
@@ -128,8 +147,8 @@ func (r *ranking) byLatency(k Ranker, tier []uint16) (out [][]uint16, why []grou
 		}
 	}
 	if len(known) > 0 {
-		out, why = r.byValue(known, inMilliseconds(k.Latency.Band), " ms", func(e uint16) float64 { return m.value(r.l.entries[e].Region.Index) },
-			func(v float64) string { return fmt.Sprintf("latency by %s: %g ms", m.order.Rung, v) })
+		out, why = r.byValue(known, m.band, " ms", func(e uint16) float64 { return m.value(r.l.entries[e].Region.Index) },
+			func(v float64) string { return fmt.Sprintf("%s: %g ms", by, v) })
 	}
 	for i := range why {
 		text := ""
@@ -140,9 +159,9 @@ func (r *ranking) byLatency(k Ranker, tier []uint16) (out [][]uint16, why []grou
 		return out, why
 	}
 	if r.explain {
-		text := fmt.Sprintf("latency by %s: not measured", m.order.Rung)
+		text := by + ": not measured"
 		if len(known) == 0 {
-			text = fmt.Sprintf("latency by %s: nothing measured of these regions", m.order.Rung)
+			text = by + ": nothing measured of these regions"
 		}
 		of, _ := r.measuredOf(k, m, unknown)
 		why = append(why, grounds{text: text, measured: of})

@@ -18,24 +18,43 @@ type layout struct {
 	entries  []*Target
 	slotOf   []int // by entry
 	byClient bool
+	byOrders bool      // what is measured has a part in it
 	matchers []matcher // by rule
 
 	// The regions of entries, each once.
 	regions  []*Region
-	regionOf []uint16 // by entry
-	pairOf   []int    // by region: its pair's number, or noPair
-	atlas    *atlas   // of all the Document's regions
-	measured *latencies
+	regionOf []uint16    // by entry
+	pairOf   []int       // by region: its pair's number, or noPair
+	atlas    *atlas      // of all the Document's regions
+	measured *latencies  // nil if not byOrders
 	live     *rum.Orders // for explain: with one Version as the orders of measured, and younger scores
 
-	// What classify fills in.
-	classes map[string]uint32
-	plans   [][][]uint16 // by class
-	ruleOf  []int        // by class: the rule of the first client that had it
-	empty   []*client    // by rule: a client whom it leaves nothing
-	used    []uint16     // by the Table's entry: the entry, of which some plan holds each
+	classified
+}
 
-	sets func() []planSet // of the plans; found when they are first asked for
+// classified is what clients make of a layout.
+type classified struct {
+	classes map[string]uint32 // by plan
+	key     []byte            // room for one
+	plans   [][][]uint16      // by class
+	ruleOf  []int             // by class: the rule of the first client that had it
+	empty   []*client         // by rule: a client whom it leaves nothing
+	used    []uint16          // by the Table's entry: the entry, of which some plan holds each
+	classBy []uint32          // if not byOrders: by what such layouts tell apart, which is kinds.plain
+
+	counts map[int]int      // answerSets by answers
+	sets   func() []planSet // of the plans; found when they are first asked for
+}
+
+// with is the layout by other measurements, not yet classified.
+func (l *layout) with(measured *latencies) *layout {
+	out := *l
+	out.measured, out.classified = measured, unclassified(l.policy)
+	return &out
+}
+
+func unclassified(p *Policy) classified {
+	return classified{classes: map[string]uint32{}, empty: make([]*client, len(p.Rules)), counts: map[int]int{}}
 }
 
 // slotsOf lists the pools that a policy's rules lead to, fallbacks included, each once.
@@ -96,7 +115,7 @@ func signature(p *Policy) string {
 
 // newLayout makes the layout whose first policy is p.
 func newLayout(p *Policy) *layout {
-	l := &layout{policy: p, slots: slotsOf(p), classes: map[string]uint32{}, empty: make([]*client, len(p.Rules))}
+	l := &layout{policy: p, slots: slotsOf(p), classified: unclassified(p)}
 	for slot, pool := range l.slots {
 		l.slotAt = append(l.slotAt, len(l.entries))
 		l.entries = append(l.entries, pool.Targets...)
@@ -108,6 +127,7 @@ func newLayout(p *Policy) *layout {
 	for _, r := range p.Rules {
 		l.byClient = l.byClient || !r.MatchesAll()
 		for _, k := range r.Rank {
+			l.byOrders = l.byOrders || k.Kind == RankLatency
 			l.byClient = l.byClient || k.Kind == RankMap || k.Kind == RankNearest || k.Kind == RankLatency
 		}
 	}
@@ -175,7 +195,6 @@ type matcher struct {
 
 // bind prepares the matchers once all subnets and latency options are numbered.
 func (l *layout) bind(s *subnets, measured *latencies) {
-	l.measured = measured
 	for _, r := range l.policy.Rules {
 		m := matcher{
 			rule: r, subnets: s.within(r.Subnets), asns: map[uint32]bool{}, open: make([][]uint16, len(l.slots)), bands: bandsOf(r),

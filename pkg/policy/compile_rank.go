@@ -46,7 +46,7 @@ func (l *layout) plan(rule int, c *client, explain bool) ranked {
 		r.view = l.atlas.viewFrom(c, nil)
 	}
 	if len(r.m.latency) > 0 {
-		r.view.latency = l.measured.from(c, nil)
+		r.view.latency = l.measured.of(c, nil)
 	}
 	return r.plan()
 }

@@ -39,13 +39,13 @@ func (c *Compiled) SampleClients(n int) []netip.Prefix {
 
 // placedSpans lists the runs of IPv4 blocks that have a place.
 func (c *Compiled) placedSpans() (out []blockSpan) {
-	runs := c.networks.V4
+	runs := c.in.Networks.V4
 	for i, run := range runs {
 		to := uint64(1) << steering.CellBitsMax4
 		if i+1 < len(runs) {
 			to = runs[i+1].Start
 		}
-		if c.networks.Places[run.Place].Placed() {
+		if c.in.Networks.Places[run.Place].Placed() {
 			out = append(out, blockSpan{from: run.Start, to: to})
 		}
 	}

@@ -68,7 +68,9 @@ func newView(all []seen, prev *View, served map[string]Location, minSources int,
 			}
 		}
 		if all[i].sources >= minSources {
-			v.rungs[Rung{Kind: RungPrefix, Prefix: all[i].key.prefix()}] = prefixView(&all[i], served, minSources)
+			if r := prefixView(&all[i], served, minSources); len(r.regions) > 0 {
+				v.rungs[Rung{Kind: RungPrefix, Prefix: all[i].key.prefix()}] = r
+			}
 		}
 	}
 	for rung, indexes := range members {

@@ -11,9 +11,9 @@ import (
 	"geodns/pkg/geo"
 )
 
-// certainty is by how many of its standard errors the difference of two regions must have moved, beside the band. What is settled has
-// an error of its own, so that it is 3.5 of what is told apart, a chance of 1:2000. Some thousand pairs are looked at, and what they are
-// made of is another a dozen times an hour.
+// certainty is by how many of its standard errors the difference of two regions must have moved, beside the band, to be believed after
+// the dwell time. What is settled has an error of its own, so that it is 3.5 of what is told apart, a chance of 1:2000: some thousand
+// pairs are looked at, and what they are made of is another a dozen times an hour.
 const certainty = 5
 
 // scoreUnit is how fine a settled score is: nobody's latency is known better, and nodes that sum in another order agree on it.
@@ -39,36 +39,28 @@ func (v *View) Scored(o Options) (out []Scored) {
 type Settled struct {
 	Region string
 	Score  time.Duration
-	Spread time.Duration `json:",omitempty"` // how far the rung's networks differ, as in a Score
-	Last   time.Time     // when the youngest sample was measured that it was known by
+	Last   time.Time // when the youngest sample was measured that it was known by
 
 	noise time.Duration // of what is measured now
-}
-
-// Apart reports whether a region is worse than another, by more than the band and by more than the networks of their rung differ: with
-// less, a quarter of them may be better off with it.
-func (s *Settled) Apart(better *Settled, band time.Duration) bool {
-	return s.Score-better.Score > max(band, hypot(s.Spread, better.Spread))
-}
-
-// hypot is what two independent deviations come to.
-func hypot(a, b time.Duration) time.Duration {
-	return time.Duration(math.Hypot(float64(a), float64(b)))
 }
 
 // Order is what a rung prefers. Immutable.
 type Order struct {
 	Rung    Rung
-	Regions []Settled // the best first
-	Scores  []Score   // as measured at the last step, for people; of a region of Regions there may be none
+	Regions []Settled     // the best first
+	Spread  time.Duration // how far the rung's networks differ in how its two best regions compare; differences below it are none
+	Scores  []Score       // as measured at the last step, for people; of a region of Regions there may be none
 }
 
-// Tiers splits the order's regions: the best of what remains and those behind it up to the first that is apart from it are one tier,
-// and so on.
+// Band is what two regions must differ by to be told apart: the band of a ranker or, if that is more, what the networks of the rung
+// differ by: with less, a quarter of them may be better off with the region that is worse for all together.
+func (o *Order) Band(band time.Duration) time.Duration { return max(band, o.Spread) }
+
+// Tiers splits the order's regions: the best of what remains and all within Band of it are one tier, and so on.
 func (o *Order) Tiers(band time.Duration) (tiers [][]string) {
 	for i := 0; i < len(o.Regions); {
 		var tier []string
-		for best := &o.Regions[i]; i < len(o.Regions) && !o.Regions[i].Apart(best, band); i++ {
+		for limit := o.Regions[i].Score + o.Band(band); i < len(o.Regions) && o.Regions[i].Score <= limit; i++ {
 			tier = append(tier, o.Regions[i].Region)
 		}
 		tiers = append(tiers, tier)
@@ -122,6 +114,23 @@ func (o *Orders) Among(served func(region string) bool) *Orders {
 				}
 			}
 			if known >= regionsMin {
+				out.by[options][rung] = order
+			}
+		}
+	}
+	return out
+}
+
+// From leaves the orders of rungs of a kind and of coarser ones.
+func (o *Orders) From(finest RungKind) *Orders {
+	if o == nil || finest == RungPrefix {
+		return o
+	}
+	out := &Orders{version: o.version, at: o.at, by: make(map[Options]map[Rung]*Order, len(o.by))}
+	for options, rungs := range o.by {
+		out.by[options] = map[Rung]*Order{}
+		for rung, order := range rungs {
+			if rung.Kind >= finest {
 				out.by[options][rung] = order
 			}
 		}
@@ -226,8 +235,9 @@ type Decider struct {
 
 // holding is what a Decider holds of one rung.
 type holding struct {
-	settled []Settled   // by name
-	pending []deviation // from settled, sorted
+	settled []Settled     // by name
+	spread  time.Duration // as in their Order
+	pending []deviation   // from settled, sorted
 }
 
 // deviation is how what is measured differs from an order: for two regions, or of one whether it is known.
@@ -236,6 +246,9 @@ type deviation struct {
 	B     string `json:",omitempty"` // "": of A alone
 	Want  int8   // how they stand: -1 A is better by more than the band, 1 B is, 0 neither; of A alone 1: it is known now, 0: it is not
 	Since time.Time
+
+	moved, noise time.Duration // of the two regions' difference: by how much it has, and its standard error
+	ripe         bool
 }
 
 // gone says whether it is of a region that is no longer known.
@@ -314,7 +327,7 @@ func (d *Decider) Retain(scored func(Options) []Scored) {
 
 // order is what is held of a rung, for others to keep.
 func (h *holding) order(rung Rung, scores []Score) *Order {
-	o := &Order{Rung: rung, Regions: slices.Clone(h.settled), Scores: scores}
+	o := &Order{Rung: rung, Spread: h.spread, Regions: slices.Clone(h.settled), Scores: scores}
 	slices.SortStableFunc(o.Regions, func(a, b Settled) int { return cmp.Compare(a.Score, b.Score) })
 	return o
 }
@@ -327,13 +340,8 @@ func (h *holding) step(now time.Time, dwell time.Duration, o Options, scores []S
 			h.settled[i].Last = m.Last
 		}
 	}
-	next := deviations(h.settled, measured, o.Band)
-	ripe := func(p *deviation) bool {
-		if s, held := find(h.settled, p.A); held && p.gone() && now.Sub(s.Last) <= o.MaxAge {
-			return false // its clients sleep, and what they measured is no less true
-		}
-		return now.Sub(p.Since) >= dwell
-	}
+	spread := spreadOfBest(scores, measured)
+	next := deviations(h.settled, measured, o.Band, h.spread, spread)
 	// A new order is one of all regions: with a pair that only now begins to stand otherwise it waits, for another dwell time at most.
 	change, young, late := false, false, false
 	for i := range next {
@@ -344,17 +352,36 @@ func (h *holding) step(now time.Time, dwell time.Duration, o Options, scores []S
 				p.Since = old.Since
 			}
 		}
-		change, young = change || ripe(p), young || p.B != "" && !ripe(p)
-		late = late || ripe(p) && now.Sub(p.Since) >= 2*dwell
+		p.ripe = h.ripe(p, now, dwell, o)
+		since := now.Sub(p.Since)
+		change, young, late = change || p.ripe, young || p.B != "" && since < dwell, late || p.ripe && since >= 2*dwell
 	}
 	if h.pending = next; !change || young && !late {
 		return false
 	}
+	h.spread = spread
 	h.settled = adopt(h.settled, measured, func(region string) bool {
-		return slices.ContainsFunc(next, func(p deviation) bool { return p.A == region && p.B == "" && !ripe(&p) })
+		return slices.ContainsFunc(next, func(p deviation) bool { return p.A == region && p.B == "" && !p.ripe })
 	})
-	h.pending = slices.DeleteFunc(next, func(p deviation) bool { return p.B != "" || ripe(&p) })
+	h.pending = slices.DeleteFunc(next, func(p deviation) bool { return p.B != "" || p.ripe })
 	return true
+}
+
+// ripe says whether a deviation has lasted for long enough. Of a pair, what may be chance has to last for longer: each half-life of what
+// is measured brings as much that is new.
+func (h *holding) ripe(p *deviation, now time.Time, dwell time.Duration, o Options) bool {
+	since := now.Sub(p.Since)
+	switch {
+	case since < dwell:
+		return false
+	case p.gone():
+		s, held := find(h.settled, p.A)
+		return !held || now.Sub(s.Last) > o.MaxAge // until then its clients sleep, and what they measured is no less true
+	case p.B == "" || p.noise == 0:
+		return true
+	}
+	halves := halfLives * float64(since) / float64(o.MaxAge)
+	return float64(p.moved) >= certainty*float64(p.noise)/math.Sqrt(1+halves)
 }
 
 // known lists the regions that have samples enough, by name: none if they are too few to order.
@@ -362,7 +389,7 @@ func (h *holding) known(now time.Time, o Options, scores []Score) (out []Settled
 	for _, s := range scores {
 		_, held := find(h.settled, s.Region)
 		if s.Samples >= float64(o.MinSamples) || held && 2*s.Samples >= float64(o.MinSamples) {
-			out = append(out, Settled{Region: s.Region, Score: bounded(s.Score), Spread: bounded(s.Spread), Last: now.Add(-s.Age), noise: s.Noise})
+			out = append(out, Settled{Region: s.Region, Score: bounded(s.Score), Last: now.Add(-s.Age), noise: s.Noise})
 		}
 	}
 	slices.SortFunc(out, func(a, b Settled) int { return cmp.Compare(a.Region, b.Region) })
@@ -381,8 +408,23 @@ func find(list []Settled, region string) (Settled, bool) {
 	return list[i], true
 }
 
-// deviations lists how what is measured differs from what is settled, both by name.
-func deviations(settled, measured []Settled, band time.Duration) (out []deviation) {
+// spreadOfBest is by how much the networks of a rung differ in how the two best of the regions that it knows compare.
+func spreadOfBest(scores []Score, known []Settled) time.Duration {
+	best := slices.DeleteFunc(slices.Clone(scores), func(s Score) bool { _, is := find(known, s.Region); return !is })
+	if len(best) < regionsMin {
+		return 0
+	}
+	slices.SortFunc(best, func(a, b Score) int { return cmp.Or(cmp.Compare(a.Score, b.Score), cmp.Compare(a.Region, b.Region)) })
+	return bounded(hypot(best[0].Spread, best[1].Spread))
+}
+
+// hypot is what two independent deviations come to.
+func hypot(a, b time.Duration) time.Duration {
+	return time.Duration(math.Hypot(float64(a), float64(b)))
+}
+
+// deviations lists how what is measured differs from what is settled, both by name, with the spreads of both.
+func deviations(settled, measured []Settled, band, spreadWas, spreadIs time.Duration) (out []deviation) {
 	var was, is []Settled // of the regions in both
 	for _, m := range measured {
 		if s, held := find(settled, m.Region); held {
@@ -398,22 +440,23 @@ func deviations(settled, measured []Settled, band time.Duration) (out []deviatio
 	}
 	for a := range was {
 		for b := a + 1; b < len(was); b++ {
-			moved := (is[b].Score - is[a].Score) - (was[b].Score - was[a].Score)
-			least := max(band, time.Duration(certainty*float64(hypot(is[a].noise, is[b].noise))))
-			if want := standing(&is[a], &is[b], band); want != standing(&was[a], &was[b], band) && moved.Abs() > least {
-				out = append(out, deviation{A: was[a].Region, B: was[b].Region, Want: want})
+			before, now := was[b].Score-was[a].Score, is[b].Score-is[a].Score
+			moved := (now - before).Abs()
+			if want := standing(now, max(band, spreadIs)); want != standing(before, max(band, spreadWas)) && moved > band {
+				noise := hypot(is[a].noise, is[b].noise)
+				out = append(out, deviation{A: was[a].Region, B: was[b].Region, Want: want, moved: moved, noise: noise})
 			}
 		}
 	}
 	return out
 }
 
-// standing says how two regions stand: -1 the first is better, 1 the second is, 0 neither.
-func standing(a, b *Settled, band time.Duration) int8 {
+// standing says how two regions stand whose scores differ by so much: -1 the first is better by more than the band, 1 the second.
+func standing(difference, band time.Duration) int8 {
 	switch {
-	case b.Apart(a, band):
+	case difference > band:
 		return -1
-	case a.Apart(b, band):
+	case difference < -band:
 		return 1
 	}
 	return 0

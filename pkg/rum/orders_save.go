@@ -27,8 +27,9 @@ type savedOptions struct {
 
 type savedRung struct {
 	Rung    Rung
-	Settled []Settled   `json:",omitempty"` // by name
-	Pending []deviation `json:",omitempty"`
+	Settled []Settled     `json:",omitempty"` // by name
+	Spread  time.Duration `json:",omitempty"`
+	Pending []deviation   `json:",omitempty"`
 }
 
 // Encode gives all that the Decider holds, hysteresis included, the same bytes for the same.
@@ -37,7 +38,7 @@ func (d *Decider) Encode() ([]byte, error) {
 	for o, rungs := range d.by {
 		saved := savedOptions{Options: o}
 		for _, rung := range slices.SortedFunc(maps.Keys(rungs), compareRungs) {
-			saved.Rungs = append(saved.Rungs, savedRung{rung, rungs[rung].settled, rungs[rung].pending})
+			saved.Rungs = append(saved.Rungs, savedRung{rung, rungs[rung].settled, rungs[rung].spread, rungs[rung].pending})
 		}
 		out.Options = append(out.Options, saved)
 	}
@@ -70,7 +71,7 @@ func DecodeDecider(data []byte) (*Decider, error) {
 			if err := o.Rungs[i].check(); err != nil {
 				return nil, fmt.Errorf("saved orders: rung %d: %w", n, err)
 			}
-			rungs[o.Rungs[i].Rung] = &holding{o.Rungs[i].Settled, o.Rungs[i].Pending}
+			rungs[o.Rungs[i].Rung] = &holding{o.Rungs[i].Settled, o.Rungs[i].Spread, o.Rungs[i].Pending}
 		}
 	}
 	return d, nil
@@ -87,6 +88,9 @@ func (r *savedRung) check() error {
 		if ladder, n := rungsOf(r.Rung.Prefix, geo.Place{}); n == 0 || ladder[0] != r.Rung {
 			return fmt.Errorf("%s is no network that has a rung of its own", r.Rung.Prefix)
 		}
+	}
+	if r.Spread < 0 || r.Spread > scoreMax {
+		return fmt.Errorf("networks cannot differ by %s", r.Spread)
 	}
 	for i, s := range r.Settled {
 		if s.Region == "" || s.Score < 0 || s.Score > scoreMax || i > 0 && r.Settled[i-1].Region >= s.Region {

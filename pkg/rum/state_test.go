@@ -83,17 +83,17 @@ func TestCorrupt(t *testing.T) {
 		"checksum":                func(path string) error { return os.WriteFile(path, []byte("geodns-durable 1 3 00\nabc"), 0o600) },
 		"real-user":               func(path string) error { return durable.Write(path, []byte("{}")) },
 		"its version is 9":        func(path string) error { return durable.Write(path, []byte("rum\x09")) },
-		"ends within the time":    func(path string) error { return durable.Write(path, []byte("rum\x01")) },
-		"3 bytes follow":          func(path string) error { return durable.Write(path, []byte("rum\x01\x01\x00abc")) },
-		"a network has no region": func(path string) error { return durable.Write(path, []byte("rum\x01\x01\x01\x01\x01\x00")) },
+		"ends within the time":    func(path string) error { return durable.Write(path, []byte("rum\x02")) },
+		"3 bytes follow":          func(path string) error { return durable.Write(path, []byte("rum\x02\x01\x00abc")) },
+		"a network has no region": func(path string) error { return durable.Write(path, []byte("rum\x02\x01\x01\x01\x01\x00")) },
 		"without a sample": func(path string) error {
-			return durable.Write(path, []byte("rum\x01\x01\x01\x01\x01\x01\x01a\x01\x00\x00"))
+			return durable.Write(path, []byte("rum\x02\x01\x01\x01\x01\x01\x01a\x01\x01\x00\x00"))
 		},
 		"bin 0 of weight 0": func(path string) error {
-			return durable.Write(path, []byte("rum\x01\x01\x01\x01\x01\x01\x01a\x01\x00\x01\x00\x00"))
+			return durable.Write(path, []byte("rum\x02\x01\x01\x01\x01\x01\x01a\x01\x01\x00\x01\x00\x00"))
 		},
-		"ends within a name":          func(path string) error { return durable.Write(path, []byte("rum\x01\x01\x01\x01\x01\x01\x09a")) },
-		"the number of networks is 9": func(path string) error { return durable.Write(path, []byte("rum\x01\x01\xff\xff\xff\xff\x7f")) },
+		"ends within a name":          func(path string) error { return durable.Write(path, []byte("rum\x02\x01\x01\x01\x01\x01\x09a")) },
+		"the number of networks is 9": func(path string) error { return durable.Write(path, []byte("rum\x02\x01\xff\xff\xff\xff\x7f")) },
 	} {
 		path := filepath.Join(t.TempDir(), "rum")
 		if err := write(path); err != nil {
@@ -161,8 +161,8 @@ func FuzzState(f *testing.F) {
 	w.honest(2, 3, 4)
 	w.sends("2a00::1", "iad", 90*ms)
 	f.Add(w.State(w.now()))
-	f.Add([]byte("rum\x01\x01\x01\x01\x01\x01\x01a\x01\x01\x00"))
-	f.Add([]byte("rum\x01\x01\x00"))
+	f.Add([]byte("rum\x02\x01\x01\x01\x01\x01\x01a\x01\x01\x00"))
+	f.Add([]byte("rum\x02\x01\x00"))
 	f.Fuzz(func(t *testing.T, state []byte) {
 		again, sketches, err := rum.Recode(state, 100)
 		if err != nil {

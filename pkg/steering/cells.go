@@ -65,6 +65,13 @@ func newCellIndex(cells4, cells6 []Cell) (*cellIndex, error) {
 		root4: make([]uint32, 1<<16), first6: uint32(len(cells4)),
 		cells: slices.Concat(cells4, cells6), numbers: uint32(len(cells4) + len(cells6)),
 	}
+	split, last := 0, uint64(1)<<16
+	for _, c := range cells4 {
+		if at := c.Start >> 8; c.blocks(CellBitsMax4) < 256 && at != last {
+			split, last = split+1, at
+		}
+	}
+	x.leaf4 = make([]uint32, 0, split<<8)
 	for i, c := range cells4 {
 		x.fill4(c, uint32(i))
 	}
@@ -74,6 +81,28 @@ func newCellIndex(cells4, cells6 []Cell) (*cellIndex, error) {
 	}
 	x.buildIndex6()
 	return x, nil
+}
+
+// has says whether the index is of just these cells.
+func (x *cellIndex) has(cells4, cells6 []Cell) bool {
+	return int(x.first6) == len(cells4) && slices.Equal(x.cells[:x.first6], cells4) && slices.Equal(x.cells[x.first6:], cells6)
+}
+
+// within gives, by cell, the cell of another index that its first block lies in.
+func (x *cellIndex) within(y *cellIndex) []uint32 {
+	in := make([]uint32, x.numbers)
+	at := uint32(0)
+	for i, c := range x.cells {
+		end := y.first6
+		if i >= int(x.first6) {
+			at, end = max(at, y.first6), y.numbers
+		}
+		for at+1 < end && y.cells[at+1].Start <= c.Start {
+			at++
+		}
+		in[i] = at
+	}
+	return in
 }
 
 // covers checks that cells are aligned, disjoint, in order and without a gap.
@@ -103,7 +132,7 @@ func (x *cellIndex) fill4(c Cell, number uint32) {
 	slot := &x.root4[c.Start>>8]
 	if *slot&leafFlag == 0 { // cells come in order: the first of this /16
 		*slot = leafFlag | uint32(len(x.leaf4)>>8)
-		x.leaf4 = append(x.leaf4, make([]uint32, 256)...)
+		x.leaf4 = x.leaf4[:len(x.leaf4)+256]
 	}
 	at := uint64(*slot&^leafFlag)<<8 | c.Start&255
 	for i := at; i < at+n; i++ {
@@ -162,47 +191,35 @@ func (x *cellIndex) prefix(number uint32) netip.Prefix {
 	return x.cells[number].Prefix(number < x.first6)
 }
 
-// publish gives each cell its scope: the length of the shortest prefix around it in which all cells have its plan
-// (RFC 7871 section 7.2.1), at least floor. As each is the largest such prefix, two of them are equal or disjoint.
-func publish(cells []Cell, plan []uint32, width, floor uint8) []uint8 {
-	scope := make([]uint8, len(cells))
+// publish adds to each cell its scope: the length of the shortest prefix around it in which all cells have its plan
+// (RFC 7871 section 7.2.1), at least floor. As each is the largest such prefix, two of them are equal or disjoint. It gives the number of different
+// ones; a cell that is wider than the floor is published in pieces of it.
+func publish(out []uint32, cells []Cell, kinds, planOf []uint32, width, floor uint8) (scopes int) {
 	for i := 0; i < len(cells); {
-		j := i // cells[i:j] is a run of one plan: blocks [from, to)
-		for j < len(cells) && plan[j] == plan[i] {
+		j, plan := i, planOf[kinds[i]] // cells[i:j] is a run of one plan: blocks [from, to)
+		for j < len(cells) && planOf[kinds[j]] == plan {
 			j++
 		}
 		from, to := cells[i].Start, uint64(1)<<width
 		if j < len(cells) {
 			to = cells[j].Start
 		}
-		for ; i < j; i++ {
-			n := cells[i].Bits
+		for i < j {
+			n, end := cells[i].Bits, cells[i].Start+cells[i].blocks(width)
 			for n > floor {
 				size := uint64(1) << (width - n + 1)
 				wide := cells[i].Start &^ (size - 1)
 				if wide < from || wide+size > to {
 					break
 				}
-				n--
+				n, end = n-1, wide+size
 			}
-			scope[i] = max(n, floor)
+			scope := max(n, floor)
+			scopes += 1 << (scope - n)
+			for ; i < j && cells[i].Start < end; i++ {
+				out[i] |= uint32(scope)
+			}
 		}
 	}
-	return scope
-}
-
-// countScopes counts the different prefixes that publish gave to cells. A cell that is wider than the floor is published in
-// pieces of it.
-func countScopes(cells []Cell, scope []uint8, width uint8) int {
-	n := 0
-	prefix := func(i int) uint64 { return cells[i].Start >> (width - scope[i]) }
-	for i, c := range cells {
-		switch {
-		case c.Bits < scope[i]:
-			n += 1 << (scope[i] - c.Bits)
-		case i == 0 || scope[i] != scope[i-1] || prefix(i) != prefix(i-1):
-			n++
-		}
-	}
-	return n
+	return scopes
 }

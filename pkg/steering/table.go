@@ -1,12 +1,12 @@
 package steering
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"net/netip"
 	"slices"
 )
@@ -71,6 +71,11 @@ type Spec struct {
 
 	// Cells of each family: disjoint, in address order, covering everything.
 	Cells4, Cells6 []Cell
+	// Kinds numbers, by cell, IPv4 cells first, what layouts tell apart: cells of a kind have one class in each layout. nil: each cell is of a
+	// kind of its own.
+	Kinds []uint32
+	// Before is the Table that layouts are kept from; nil: none is.
+	Before *Table
 	// GeoLost: the node has lost its geo data and must not publish wide scopes (design: section 5.11).
 	GeoLost bool
 }
@@ -94,9 +99,12 @@ type Pool struct {
 type Layout struct {
 	Entries  int      // how many entries its plans may name
 	Plans    []Plan   // by class
-	Classes  []uint32 // by cell, IPv4 cells first
+	Classes  []uint32 // by kind of cells
 	Long     []LongCell
 	ByClient bool // the policies' text depends on the client
+	// Kept says that the layout is that of the same number in Spec.Before, with the same class for each client, however cells are cut. Of the
+	// fields above only Classes is read.
+	Kept bool
 }
 
 // Plan is ordered tiers of entries; an entry stands for one target of each policy of the layout.
@@ -140,6 +148,7 @@ type layout struct {
 	planAt   []uint32 // by class: where its plan begins in plans
 	plans    []uint16 // count of tiers, then for each tier its length and entries
 	long     []longCell
+	entries  int
 	byClient bool
 	scopes   int // published, different
 }
@@ -193,15 +202,25 @@ func (t *target) exists(y Type) bool {
 	return false
 }
 
-// Build checks a Spec and makes the Table. An error is a fault of the compiler that filled the Spec, never of a file.
+// builder is one Build in progress.
+type builder struct {
+	*Table
+
+	spec  *Spec
+	kinds []uint32 // by cell
+	count int      // of kinds
+	from  []uint32 // by cell: where its first block is in Spec.Before
+}
+
+// Build checks a Spec and makes the Table. An error is a fault of the compiler that filled the Spec, never of a file. What is kept of
+// Spec.Before shares its memory.
 func Build(spec *Spec) (*Table, error) {
-	cells, err := newCellIndex(spec.Cells4, spec.Cells6)
-	if err != nil {
+	b := builder{Table: &Table{geoLost: spec.GeoLost, pools: slices.Clone(spec.Pools)}, spec: spec}
+	if err := b.addCells(); err != nil {
 		return nil, err
 	}
-	t := &Table{geoLost: spec.GeoLost, cells: cells, pools: slices.Clone(spec.Pools)}
 	for i := range spec.Targets {
-		if err := t.addTarget(&spec.Targets[i]); err != nil {
+		if err := b.addTarget(&spec.Targets[i]); err != nil {
 			return nil, fmt.Errorf("target %d: %w", i, err)
 		}
 	}
@@ -209,21 +228,54 @@ func Build(spec *Spec) (*Table, error) {
 		return nil, fmt.Errorf("%d layouts; at most %d are possible", len(spec.Layouts), LayoutsMax)
 	}
 	for i := range spec.Layouts {
-		if err := t.addLayout(spec, &spec.Layouts[i]); err != nil {
+		add := b.addLayout
+		if spec.Layouts[i].Kept {
+			add = b.keepLayout
+		}
+		if err := add(&spec.Layouts[i]); err != nil {
 			return nil, fmt.Errorf("layout %d: %w", i, err)
 		}
 	}
 	for i := range spec.Policies {
-		if err := t.addPolicy(spec, &spec.Policies[i]); err != nil {
+		if err := b.addPolicy(&spec.Policies[i]); err != nil {
 			return nil, fmt.Errorf("policy %d: %w", i, err)
 		}
 	}
-	t.id = spec.id()
-	return t, nil
+	b.id = b.hash()
+	return b.Table, nil
+}
+
+// addCells indexes the cells and counts their kinds.
+func (b *builder) addCells() error {
+	before := b.spec.Before
+	if before != nil && before.cells.has(b.spec.Cells4, b.spec.Cells6) {
+		b.cells = before.cells
+	} else {
+		var err error
+		if b.cells, err = newCellIndex(b.spec.Cells4, b.spec.Cells6); err != nil {
+			return err
+		}
+		if before != nil {
+			b.from = b.cells.within(before.cells)
+		}
+	}
+	b.kinds = b.spec.Kinds
+	if b.kinds == nil {
+		b.kinds = make([]uint32, b.cells.numbers)
+		for i := range b.kinds {
+			b.kinds[i] = uint32(i)
+		}
+	}
+	if len(b.kinds) != int(b.cells.numbers) {
+		return fmt.Errorf("kinds of %d cells of %d", len(b.kinds), b.cells.numbers)
+	}
+	b.count = int(slices.Max(b.kinds)) + 1
+	return nil
 }
 
 // addTarget enters one target.
-func (t *Table) addTarget(s *Target) error {
+func (b *builder) addTarget(s *Target) error {
+	t := b.Table
 	addresses := len(s.V4)+len(s.V6) > 0
 	switch {
 	case int(s.Pool) >= len(t.pools):
@@ -257,44 +309,76 @@ func (t *Table) addTarget(s *Target) error {
 }
 
 // addLayout enters one layout: its plans made flat, equal ones one, and each cell's class and published scope packed.
-func (t *Table) addLayout(spec *Spec, s *Layout) error {
-	if len(s.Classes) != int(t.cells.numbers) || len(s.Plans) > ClassesMax || s.Entries > EntriesMax {
-		return fmt.Errorf("%d classed cells of %d, %d plans, %d entries", len(s.Classes), t.cells.numbers, len(s.Plans), s.Entries)
+func (b *builder) addLayout(s *Layout) error {
+	if len(s.Classes) != b.count || len(s.Plans) > ClassesMax || s.Entries > EntriesMax {
+		return fmt.Errorf("%d classed kinds of %d, %d plans, %d entries", len(s.Classes), b.count, len(s.Plans), s.Entries)
 	}
-	l := layout{byClient: s.ByClient, planAt: make([]uint32, len(s.Plans)), cells: make([]uint32, len(s.Classes))}
-	equal := map[string]uint32{}
+	l := layout{byClient: s.ByClient, entries: s.Entries, planAt: make([]uint32, len(s.Plans)), cells: make([]uint32, len(b.kinds))}
+	equal, key := make(map[string]uint32, len(s.Plans)), []byte{}
 	for class, plan := range s.Plans {
-		flat, err := flatten(plan, s.Entries)
-		if err != nil {
+		at := len(l.plans)
+		var err error
+		if l.plans, err = appendPlan(l.plans, plan, s.Entries); err != nil {
 			return fmt.Errorf("class %d: %w", class, err)
 		}
-		key := planKey(flat)
-		at, have := equal[key]
-		if !have {
-			at = uint32(len(l.plans))
-			equal[key] = at
-			l.plans = append(l.plans, flat...)
+		key = appendNumbers(key[:0], l.plans[at:])
+		if first, have := equal[string(key)]; have {
+			l.plans, at = l.plans[:at], int(first)
+		} else {
+			equal[string(key)] = uint32(at)
 		}
-		l.planAt[class] = at
+		l.planAt[class] = uint32(at)
 	}
-	plan := make([]uint32, len(s.Classes))
-	for i, class := range s.Classes {
+	planOf := make([]uint32, len(s.Classes)) // by kind
+	for kind, class := range s.Classes {
 		if int(class) >= len(s.Plans) {
-			return fmt.Errorf("cell %d: no class %d", i, class)
+			return fmt.Errorf("kind %d: no class %d", kind, class)
 		}
-		plan[i] = l.planAt[class]
+		planOf[kind] = l.planAt[class]
 	}
-	n := len(spec.Cells4)
-	scope := slices.Concat(publish(spec.Cells4, plan[:n], CellBitsMax4, ScopeMin4), publish(spec.Cells6, plan[n:], CellBitsMax6, ScopeMin6))
-	for i, class := range s.Classes {
-		l.cells[i] = class<<classShift | uint32(scope[i])
+	for i, kind := range b.kinds {
+		l.cells[i] = s.Classes[kind] << classShift
 	}
-	l.scopes = countScopes(spec.Cells4, scope[:n], CellBitsMax4) + countScopes(spec.Cells6, scope[n:], CellBitsMax6) + len(s.Long)
-	if err := l.addLong(t.cells, s); err != nil {
+	n := b.cells.first6
+	l.scopes = publish(l.cells[:n], b.spec.Cells4, b.kinds[:n], planOf, CellBitsMax4, ScopeMin4) +
+		publish(l.cells[n:], b.spec.Cells6, b.kinds[n:], planOf, CellBitsMax6, ScopeMin6) + len(s.Long)
+	if err := l.addLong(b.cells, s); err != nil {
 		return err
 	}
-	t.layouts = append(t.layouts, l)
+	b.layouts = append(b.layouts, l)
 	return nil
+}
+
+// keepLayout enters a layout of Spec.Before again. The scope that is published to an address does not depend on how its surroundings are cut,
+// so that a cell's word is that of the cell there before.
+func (b *builder) keepLayout(s *Layout) error {
+	i := len(b.layouts)
+	if b.spec.Before == nil || i >= len(b.spec.Before.layouts) || len(s.Classes) != b.count {
+		return fmt.Errorf("%d classed kinds of %d, and nothing to keep", len(s.Classes), b.count)
+	}
+	l := b.spec.Before.layouts[i]
+	if b.from != nil {
+		was := l.cells
+		l.cells = make([]uint32, len(b.from))
+		for cell, at := range b.from {
+			l.cells[cell] = was[at] &^ longFlag
+		}
+		l.flagLong(b.cells)
+	}
+	for cell, v := range l.cells {
+		if class := s.Classes[b.kinds[cell]]; v>>classShift != class {
+			return fmt.Errorf("cell %d: class %d is not that of before, which is %d", cell, class, v>>classShift)
+		}
+	}
+	b.layouts = append(b.layouts, l)
+	return nil
+}
+
+// flagLong marks the cells in which long ones lie.
+func (l *layout) flagLong(cells *cellIndex) {
+	for i := range l.long {
+		l.cells[cells.find(l.long[i].from)] |= longFlag
+	}
 }
 
 // addLong enters the subnets that are longer than cells, sorted so that what contains others stands before them.
@@ -308,8 +392,8 @@ func (l *layout) addLong(cells *cellIndex, s *Layout) error {
 			return fmt.Errorf("subnet %s is no longer than a cell may be", long.Prefix)
 		}
 		l.long = append(l.long, longCell{from: c, class: long.Class, parent: noLong})
-		l.cells[cells.find(c)] |= longFlag
 	}
+	l.flagLong(cells)
 	slices.SortFunc(l.long, func(a, b longCell) int { return a.from.compare(b.from) })
 	for i := range l.long {
 		p := int32(i) - 1
@@ -324,12 +408,12 @@ func (l *layout) addLong(cells *cellIndex, s *Layout) error {
 	return nil
 }
 
-// flatten makes a plan one run of numbers.
-func flatten(plan Plan, entries int) ([]uint16, error) {
+// appendPlan appends a plan as one run of numbers.
+func appendPlan(flat []uint16, plan Plan, entries int) ([]uint16, error) {
 	if len(plan) == 0 || len(plan) > PlanTiersMax+1 {
 		return nil, fmt.Errorf("a plan of %d tiers", len(plan))
 	}
-	flat := []uint16{uint16(len(plan))}
+	flat = append(flat, uint16(len(plan)))
 	for _, tier := range plan {
 		if len(tier) == 0 || len(tier) > lengthMax {
 			return nil, fmt.Errorf("a tier of %d targets", len(tier))
@@ -343,22 +427,22 @@ func flatten(plan Plan, entries int) ([]uint16, error) {
 	return flat, nil
 }
 
-// planKey is a flat plan as a map's key.
-func planKey(flat []uint16) string {
-	b := make([]byte, 0, 2*len(flat))
-	for _, v := range flat {
-		b = binary.BigEndian.AppendUint16(b, v)
+// appendNumbers appends numbers as bytes.
+func appendNumbers(b []byte, vs []uint16) []byte {
+	for _, v := range vs {
+		b = binary.LittleEndian.AppendUint16(b, v)
 	}
-	return string(b)
+	return b
 }
 
 // addPolicy enters one policy.
-func (t *Table) addPolicy(spec *Spec, s *Policy) error {
+func (b *builder) addPolicy(s *Policy) error {
+	t := b.Table
 	switch {
 	case int(s.Layout) >= len(t.layouts):
 		return fmt.Errorf("no layout %d", s.Layout)
-	case len(s.Targets) != spec.Layouts[s.Layout].Entries || len(s.Targets) == 0:
-		return fmt.Errorf("%d targets for %d entries", len(s.Targets), spec.Layouts[s.Layout].Entries)
+	case len(s.Targets) != t.layouts[s.Layout].entries || len(s.Targets) == 0:
+		return fmt.Errorf("%d targets for %d entries", len(s.Targets), t.layouts[s.Layout].entries)
 	case s.Answers == 0 || s.Answers > AnswersMax:
 		return fmt.Errorf("%d answers", s.Answers)
 	case s.TTLMin > s.TTLMax:
@@ -374,7 +458,7 @@ func (t *Table) addPolicy(spec *Spec, s *Policy) error {
 		}
 	}
 	for y := range p.offers {
-		p.offers[y] = offers(t, s, &spec.Layouts[s.Layout], Type(y))
+		p.offers[y] = t.layouts[s.Layout].offers(func(e uint16) bool { return t.targets[s.Targets[e]].exists(Type(y)) })
 		if !p.offers[y] && offersSome(t, s, Type(y)) {
 			return fmt.Errorf("some plan lacks what others offer for type %d", y)
 		}
@@ -384,12 +468,15 @@ func (t *Table) addPolicy(spec *Spec, s *Policy) error {
 	return nil
 }
 
-// offers says whether every plan of the policy has a target for a type, so that no NODATA depends on the client.
-func offers(t *Table, s *Policy, l *Layout, y Type) bool {
-	for _, plan := range l.Plans {
-		found := false
-		for _, tier := range plan {
-			found = found || slices.ContainsFunc(tier, func(e uint16) bool { return t.targets[s.Targets[e]].exists(y) })
+// offers says whether every plan has an entry that exists, so that no NODATA depends on the client.
+func (l *layout) offers(exists func(entry uint16) bool) bool {
+	for plans := l.plans; len(plans) > 0; {
+		tiers, found := plans[0], false
+		plans = plans[1:]
+		for range tiers {
+			n := plans[0]
+			found = found || slices.ContainsFunc(plans[1:1+n], exists)
+			plans = plans[1+n:]
 		}
 		if !found {
 			return false
@@ -520,38 +607,35 @@ func (c Client) contains(d Client) bool {
 	return c.Hi == d.Hi && (c.Lo^d.Lo)>>(128-c.Bits) == 0
 }
 
-// id hashes all that decides answers, in order.
-func (s *Spec) id() string {
-	h := idHash{sha256.New()}
+// hash is of all that decides answers, in order, and of nothing else: not of what was kept.
+func (b *builder) hash() string {
+	sum, s := sha256.New(), b.spec
+	h := idHash{bufio.NewWriterSize(sum, 1<<14)}
 	h.num(drawVersion, uint64(len(s.Targets)), uint64(len(s.Pools)), uint64(len(s.Layouts)), uint64(len(s.Policies)), flag(s.GeoLost))
 	for i := range s.Targets {
 		g := &s.Targets[i]
 		h.num(g.Hash, uint64(g.Pool), uint64(g.Weight), uint64(len(g.V4)), uint64(len(g.V6)), uint64(len(g.Host)))
 		for _, a := range slices.Concat(g.V4, g.V6) {
-			h.Write(a.AsSlice())
+			h.bytes(a.AsSlice())
 		}
-		h.Write(g.Host)
+		h.bytes(g.Host)
 	}
 	for _, p := range s.Pools {
 		h.num(uint64(p.MinUp), flag(p.HasFallback))
 	}
-	for _, c := range slices.Concat(s.Cells4, s.Cells6) {
-		h.num(c.Start<<8 | uint64(c.Bits))
+	for i, c := range b.cells.cells {
+		h.num(c.Start<<8|uint64(c.Bits), uint64(b.kinds[i]))
 	}
-	for i := range s.Layouts {
-		l := &s.Layouts[i]
-		h.num(uint64(len(l.Plans)), uint64(len(l.Long)), flag(l.ByClient))
-		for _, p := range l.Plans {
-			for _, tier := range p {
-				h.Write([]byte(planKey(tier)))
-				h.num(uint64(len(tier)))
-			}
-			h.num(uint64(len(p)))
+	for i := range b.layouts {
+		l := &b.layouts[i]
+		h.num(uint64(len(l.planAt)), uint64(len(l.plans)), uint64(len(l.long)), uint64(l.entries), flag(l.byClient))
+		h.nums(l.planAt)
+		h.nums(s.Layouts[i].Classes)
+		for _, v := range l.plans {
+			h.num(uint64(v))
 		}
-		h.nums(l.Classes)
-		for _, long := range l.Long {
-			h.num(uint64(long.Class), uint64(long.Prefix.Bits()))
-			h.Write(long.Prefix.Addr().AsSlice())
+		for _, long := range l.long {
+			h.num(long.from.Hi, long.from.Lo, flag(long.from.V4), uint64(long.from.Bits), uint64(long.class))
 		}
 	}
 	for i := range s.Policies {
@@ -561,29 +645,24 @@ func (s *Spec) id() string {
 			h.num(uint64(id))
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
+	h.w.Flush() //nolint:errcheck // a hash takes all that it is given
+	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
-// idHash writes numbers into a hash.
-type idHash struct{ hash.Hash }
+// idHash writes into a hash, which takes all that it is given.
+type idHash struct{ w *bufio.Writer }
+
+func (h idHash) bytes(b []byte) { h.w.Write(b) } //nolint:errcheck // see idHash
 
 func (h idHash) num(vs ...uint64) {
 	for _, v := range vs {
-		var b [8]byte
-		binary.LittleEndian.PutUint64(b[:], v)
-		h.Write(b[:])
+		h.bytes(binary.LittleEndian.AppendUint64(h.w.AvailableBuffer(), v))
 	}
 }
 
-// nums writes a long run of small numbers in pieces.
 func (h idHash) nums(vs []uint32) {
-	b := make([]byte, 0, 1<<14)
-	for i, v := range vs {
-		b = binary.LittleEndian.AppendUint32(b, v)
-		if len(b) == cap(b) || i == len(vs)-1 {
-			h.Write(b)
-			b = b[:0]
-		}
+	for _, v := range vs {
+		h.bytes(binary.LittleEndian.AppendUint32(h.w.AvailableBuffer(), v))
 	}
 }
 
