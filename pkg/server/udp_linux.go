@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"runtime"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +32,11 @@ type mmsghdr struct {
 }
 
 const (
+	// waitMax is how long a waiting worker keeps its processor, and what a collection that cannot interrupt it has to
+	// wait (with GODEBUG=asyncpreemptoff=1). Below a tick of the kernel's clock (1 to 10 ms) it is one tick.
+	waitMax = 4 * time.Millisecond
+	// hurryBy is the steps of niceness between a worker and the rest of the process.
+	hurryBy = 10
 	// controlLen holds one control message with an in_pktinfo or in6_pktinfo.
 	controlLen = 64
 	// Where the fields are in struct in_pktinfo and in6_pktinfo.
@@ -48,8 +56,7 @@ type batchWorker struct {
 	v6        bool
 	wildcard  bool // control messages say which address was asked
 
-	got, next int           // slots of the batch: filled, and not yet sent from here on
-	fault     syscall.Errno // that ends the worker
+	got, next int // slots of the batch: filled, and not yet sent from here on
 
 	headers  [BatchMax]mmsghdr
 	vectors  [BatchMax]unix.Iovec
@@ -59,14 +66,55 @@ type batchWorker struct {
 	buffers  [BatchMax][bufferLen]byte
 }
 
+// ownThreads: each worker has a thread for itself and holds a processor of the runtime while it waits.
+const ownThreads = true
+
+// ownUDP takes a socket out of the runtime's poller, which each datagram would wake.
+func ownUDP(cfg *Config, conn *net.UDPConn) (udpSocket, error) {
+	if cfg.portable {
+		return conn, nil
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("reaching the socket: %w", err)
+	}
+	var socket *os.File
+	own := func(fd uintptr) {
+		var other int
+		if other, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); err != nil {
+			return
+		}
+		if err = unix.SetNonblock(other, false); err == nil {
+			most := unix.NsecToTimeval(waitMax.Nanoseconds())
+			err = unix.SetsockoptTimeval(other, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &most)
+		}
+		socket = os.NewFile(uintptr(other), "UDP socket")
+	}
+	if e := raw.Control(own); err != nil || e != nil {
+		return nil, errors.Join(fmt.Errorf("making the socket one that blocks: %w", errors.Join(err, e)), conn.Close())
+	}
+	return socket, conn.Close()
+}
+
+// closeUDP closes a socket, for which who waits for it must be woken: it is closed when the last has left it.
+func closeUDP(socket udpSocket) error {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	// The kernel says that it is not connected, and does what was asked.
+	_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RD) })
+	return socket.Close()
+}
+
 // newUDPWorker makes the loop of one worker.
 func newUDPWorker(
-	cfg *Config, conn *net.UDPConn, addr netip.Addr, r *responder, v *atomic.Pointer[view], stopping *atomic.Bool,
+	cfg *Config, socket udpSocket, addr netip.Addr, r *responder, v *atomic.Pointer[view], stopping *atomic.Bool,
 ) (func() error, error) {
 	if cfg.portable {
-		return newPacketWorker(conn, addr, r, v, stopping)
+		return newPacketWorker(socket, addr, r, v, stopping)
 	}
-	w, err := newBatchWorker(conn, addr, r, v, stopping)
+	w, err := newBatchWorker(socket, addr, r, v, stopping)
 	if err != nil {
 		return nil, err
 	}
@@ -74,9 +122,9 @@ func newUDPWorker(
 }
 
 func newBatchWorker(
-	conn *net.UDPConn, addr netip.Addr, r *responder, v *atomic.Pointer[view], stopping *atomic.Bool,
+	socket udpSocket, addr netip.Addr, r *responder, v *atomic.Pointer[view], stopping *atomic.Bool,
 ) (*batchWorker, error) {
-	raw, err := conn.SyscallConn()
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return nil, fmt.Errorf("reaching the socket: %w", err)
 	}
@@ -110,53 +158,53 @@ func (w *batchWorker) reset(i int) {
 	h.Flags = 0
 }
 
-// run answers until the socket is closed.
+// run answers until the server stops. Its thread ends with it, as it is no longer like the others.
 func (w *batchWorker) run() error {
-	// Made once: a method value allocates.
-	serve, flush := w.serve, w.flush
-	for {
-		err := w.conn.Read(serve)
-		for err == nil && w.fault == 0 && w.next < w.got {
-			err = w.conn.Write(flush)
-		}
-		switch {
-		case errors.Is(err, net.ErrClosed) || w.stopping.Load():
-			return nil
-		case err != nil:
-			return fmt.Errorf("waiting for queries: %w", err)
-		case w.fault != 0:
-			return fmt.Errorf("receiving queries: %w", w.fault)
-		}
+	runtime.LockOSThread()
+	hurry()
+	var fault error
+	if err := w.conn.Control(func(fd uintptr) { fault = w.serve(fd) }); err != nil && !w.stopping.Load() {
+		return fmt.Errorf("reaching the socket: %w", err)
 	}
+	return fault
 }
 
-// serve answers batches until there is nothing to read (false: wait for more), or something to wait for or to stop for.
-func (w *batchWorker) serve(fd uintptr) bool {
+// serve answers batches.
+func (w *batchWorker) serve(fd uintptr) error {
 	for !w.stopping.Load() {
 		n, errno := receive(fd, w.headers[:])
 		switch errno {
 		case 0:
+			w.answer(n)
+			w.flush(fd)
 		case unix.EAGAIN:
-			return false
+			wait(fd, unix.POLLIN, -1) // for longer than it may hold a processor
 		case unix.EINTR:
-			continue
+			runtime.Gosched() // the runtime wants this thread to stop
 		case unix.EBADF, unix.ENOTSOCK, unix.EFAULT, unix.EINVAL:
-			w.fault = errno // ours: it would never end
-			return true
+			return fmt.Errorf("receiving queries: %w", errno) // ours: it would never end
 		default:
-			// A shortage of memory. Wait for the next datagram rather than ask again at once.
+			// A shortage of memory: not again at once.
 			w.responder.count(countReceiveErrors)
-			return false
-		}
-		w.answer(n)
-		if !w.flush(fd) {
-			return true
-		}
-		if n < BatchMax {
-			return false
+			wait(fd, 0, waitMax)
 		}
 	}
-	return true
+	return nil
+}
+
+// wait waits for something on the socket for a time, or with a negative one for ever, and lets the processor go.
+func wait(fd uintptr, event int16, most time.Duration) {
+	// What it says does not matter: who called tries again.
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: event}}, int(max(most.Milliseconds(), -1)))
+}
+
+// hurry has the kernel prefer this thread to others of the process, as far as it may.
+func hurry() {
+	kind, err := unix.Getpriority(unix.PRIO_PROCESS, 0) // 20 less the niceness
+	if err != nil {
+		return
+	}
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-kind-hurryBy)
 }
 
 // answer answers the first n slots in place.
@@ -202,9 +250,9 @@ func (w *batchWorker) replyFrom(i int) {
 	binary.NativeEndian.PutUint32(info[index:], 0)
 }
 
-// flush sends the answers of the batch, and is false where it must wait to go on. Slots without an answer are left out.
-// The kernel may take fewer than it was given; an answer that it refuses is counted and skipped.
-func (w *batchWorker) flush(fd uintptr) bool {
+// flush sends the answers of the batch. Slots without an answer are left out. The kernel may take fewer than it was
+// given; an answer that it refuses is counted and skipped.
+func (w *batchWorker) flush(fd uintptr) {
 	for w.next < w.got {
 		if w.packets[w.next].n == 0 {
 			w.next++
@@ -216,8 +264,8 @@ func (w *batchWorker) flush(fd uintptr) bool {
 		}
 		n, errno := send(fd, w.headers[w.next:end])
 		switch {
-		case errno == unix.EAGAIN:
-			return false
+		case errno == unix.EAGAIN && !w.stopping.Load():
+			wait(fd, unix.POLLOUT, waitMax)
 		case errno == unix.EINTR:
 		case errno != 0 || n <= 0:
 			w.responder.count(countSendErrors)
@@ -230,12 +278,11 @@ func (w *batchWorker) flush(fd uintptr) bool {
 		w.reset(i)
 	}
 	w.got, w.next = 0, 0
-	return true
 }
 
-// receive takes up to len(headers) datagrams that are there already.
+// receive waits for a datagram, waitMax at most, and takes up to len(headers) that are there.
 func receive(fd uintptr, headers []mmsghdr) (int, syscall.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), unix.MSG_DONTWAIT, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), unix.MSG_WAITFORONE, 0, 0)
 	return int(n), errno
 }
 
