@@ -92,7 +92,7 @@ func paceAll(at string) error {
 		}
 		next := time.Since(began)
 		for sent, end := 0, next+d; next < end; sent++ {
-			for time.Since(began) < next { //nolint:revive // a timer is too coarse
+			for time.Since(began) < next { // a timer is too coarse
 			}
 			q := queries[sent%len(queries)]
 			q[0], q[1] = byte(sent>>8), byte(sent)
