@@ -215,7 +215,7 @@ const backEndsVariable = "GEODNS_BENCH_BACK_ENDS"
 // TestMain runs the benchmarks, or is one of the processes that they need beside them.
 func TestMain(m *testing.M) {
 	for variable, run := range map[string]func(string) error{
-		backEndsVariable: serveBackEnds, listenersVariable: listenAll, askerVariable: askAll, feedVariable: feedAll,
+		backEndsVariable: serveBackEnds, listenersVariable: listenAll, askerVariable: askAll, feedVariable: feedAll, pacerVariable: paceAll,
 	} {
 		what := os.Getenv(variable)
 		if what == "" {

@@ -1,11 +1,9 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"time"
 
@@ -34,7 +32,7 @@ func (n *Node) status() api.Status {
 	n.mu.Unlock()
 	checks := n.health.Stats()
 	s := api.Status{
-		Node: n.cfg.Node, Version: n.cfg.Build, Started: n.started.UTC(), Ready: true, Workers: cmp.Or(n.cfg.Workers, runtime.GOMAXPROCS(0)), LastLoad: last,
+		Node: n.cfg.Node, Version: n.cfg.Build, Started: n.started.UTC(), Ready: true, Workers: n.server.Workers(), LastLoad: last,
 		Cookies: n.cfg.Cookies.document(&cookies, n.own), Auth: n.access.document(), Checker: api.CheckerOf(&checks),
 		World: api.World{
 			ID: l.id(), Table: l.compiled.Table.ID(), Since: since.UTC(), Generation: generation, Policies: l.compiled.Table.Policies(),

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"runtime"
 	"slices"
 	"time"
 
@@ -101,7 +100,7 @@ type TCPConfig struct {
 func (cfg Config) withDefaults() (Config, error) {
 	cfg.TCP = cfg.TCP.withDefaults()
 	if cfg.Workers == 0 {
-		cfg.Workers = min(runtime.GOMAXPROCS(0), WorkersMax)
+		cfg.Workers = min(processors.others(), WorkersMax)
 	}
 	if cfg.UDPPayload == 0 {
 		cfg.UDPPayload = UDPPayloadDefault

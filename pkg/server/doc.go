@@ -6,7 +6,7 @@
 // check and every limit of a message is there; transports know nothing but how to receive, send and close.
 //
 //	UDP on Linux   a goroutine a worker and address, each with a socket of its own (SO_REUSEPORT), batches of BatchMax by
-//	               recvmmsg and sendmmsg, parked in the runtime's poller when there is nothing to read (udp_linux.go)
+//	               recvmmsg and sendmmsg, on a thread of its own, which waits in them (udp_linux.go)
 //	UDP elsewhere  goroutines that share a socket an address, a packet at a time (udp.go)
 //	TCP            a goroutine a connection (tcp.go)
 //

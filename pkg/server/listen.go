@@ -78,9 +78,13 @@ func (e *endpoint) listenUDP(ctx context.Context, cfg *Config, family string) er
 		if !ok {
 			return errors.Join(fmt.Errorf("a socket of type %T", c), c.Close())
 		}
-		e.udp = append(e.udp, conn)
+		socket, err := ownUDP(cfg, conn)
+		if err != nil {
+			return err
+		}
+		e.udp = append(e.udp, socket)
 		if i == 0 && sockets > 1 {
-			raw, err := conn.SyscallConn()
+			raw, err := socket.SyscallConn()
 			if err != nil {
 				return err
 			}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // Server serves a World on its addresses. New binds them, Run serves until its context ends.
@@ -17,7 +19,7 @@ type Server struct {
 	endpoints []*endpoint
 	blocks    []*block // of the UDP workers, then those that TCP connections share
 	tcp       *tcpServer
-	workers   []func() error // the loops of the UDP workers
+	workers   []func() error // the loops of the UDP workers; each holds a processor while it waits, if ownThreads
 
 	view     atomic.Pointer[view] // written by Publish alone
 	stopping atomic.Bool
@@ -33,7 +35,13 @@ type Server struct {
 type endpoint struct {
 	addr netip.AddrPort // its port known
 	tcp  *net.TCPListener
-	udp  []*net.UDPConn
+	udp  []udpSocket
+}
+
+// udpSocket is a *net.UDPConn, or an *os.File where workers wait by themselves.
+type udpSocket interface {
+	syscall.Conn
+	io.Closer
 }
 
 // close closes all sockets.
@@ -43,7 +51,7 @@ func (e *endpoint) close() error {
 		errs = append(errs, e.tcp.Close())
 	}
 	for _, c := range e.udp {
-		errs = append(errs, c.Close())
+		errs = append(errs, closeUDP(c))
 	}
 	return errors.Join(errs...)
 }
@@ -114,6 +122,10 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
+	if ownThreads && !s.cfg.portable {
+		processors.add(len(s.workers))
+		defer processors.add(-len(s.workers))
+	}
 	for _, run := range s.workers {
 		start(run)
 	}
@@ -139,6 +151,9 @@ func (s *Server) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Workers is how many UDP workers there are for each address.
+func (s *Server) Workers() int { return s.cfg.Workers }
 
 // World is what is being served.
 func (s *Server) World() *World { return s.view.Load().world }

@@ -22,10 +22,14 @@ type packetWorker struct {
 
 // newPacketWorker makes the loop of one worker. It cannot tell which address was asked on an unspecified one.
 func newPacketWorker(
-	conn *net.UDPConn, addr netip.Addr, r *responder, v *atomic.Pointer[view], stopping *atomic.Bool,
+	socket udpSocket, addr netip.Addr, r *responder, v *atomic.Pointer[view], stopping *atomic.Bool,
 ) (func() error, error) {
 	if addr.IsUnspecified() {
 		return nil, errors.New("on this system answers cannot leave from the address that was asked; listen on each address by name")
+	}
+	conn, ok := socket.(*net.UDPConn)
+	if !ok {
+		return nil, fmt.Errorf("a socket of type %T", socket)
 	}
 	w := &packetWorker{conn: conn, responder: r, view: v, stopping: stopping}
 	return w.run, nil

@@ -68,7 +68,7 @@ func SendTo(t *testing.T, w *World, query []byte, n, portZero int) Sending {
 		}
 	}
 	worker.answer(n)
-	if err := worker.conn.Write(worker.flush); err != nil {
+	if err := worker.conn.Control(worker.flush); err != nil {
 		t.Fatal(err)
 	}
 	got := Sending{Lost: int(b.n[countSendErrors].Load())}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"sync"
@@ -44,24 +45,89 @@ func TestAskedAddress(t *testing.T) {
 	}
 }
 
-// TestGCWhileParked: a worker that waits must not hold up a collection.
-func TestGCWhileParked(t *testing.T) {
+// TestGCWhileWaiting: a worker that waits must not hold up a collection, neither while it keeps its processor, just after
+// a query, nor when it has let it go.
+func TestGCWhileWaiting(t *testing.T) {
+	rounds := 100
+	if os.Getenv("GEODNS_PROVE") != "" {
+		rounds = 5000
+	}
 	s := serve(t, server.Config{Workers: 4}, testWorld(t))
-	exchange(t, "udp", s.Addrs()[0], ask(t, "static.example.com.", dns.TypeA))
+	q := ask(t, "static.example.com.", dns.TypeA)
 	done := make(chan struct{})
 	go func() {
-		for range 3 {
+		defer close(done)
+		for range rounds {
+			if _, err := roundTrip("udp", s.Addrs()[0], q, patience); err != nil {
+				t.Error(err)
+			}
 			runtime.GC()
 		}
-		close(done)
 	}()
-	late := time.NewTimer(patience)
+	late := time.NewTimer(10 * patience)
 	defer late.Stop()
 	select {
 	case <-done:
 	case <-late.C:
 		t.Fatal("a collection waits for an idle worker")
 	}
+	idle(t, 4)
+	runtime.GC()
+}
+
+// TestStopIdle: a worker that has let its processor go is woken to stop, whether it has ever had a query or not.
+func TestStopIdle(t *testing.T) {
+	s, err := server.New(server.Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, Workers: 3}, testWorld(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := runtime.GOMAXPROCS(0)
+	stop := run(t, s)
+	exchange(t, "udp", s.Addrs()[0], ask(t, "static.example.com.", dns.TypeA))
+	if got := runtime.GOMAXPROCS(0); got != before+3 {
+		t.Errorf("GOMAXPROCS is %d with 3 workers, %d without", got, before)
+	}
+	idle(t, 3)
+	stop()
+	if got := runtime.GOMAXPROCS(0); got != before {
+		t.Errorf("GOMAXPROCS is %d afterwards, was %d", got, before)
+	}
+}
+
+// idle waits until so many goroutines wait in system calls that the scheduler knows of.
+func idle(t testing.TB, workers uint64) {
+	t.Helper()
+	poll(t, "the workers to let their processors go", func() bool {
+		sample := []metrics.Sample{{Name: "/sched/goroutines/not-in-go:goroutines"}}
+		metrics.Read(sample)
+		return sample[0].Value.Uint64() >= workers
+	})
+}
+
+// BenchmarkCollect collects while workers wait and keep their processors, as they do under load, and without workers, in
+// turn; the ratio is of medians. What they add is a signal to each.
+func BenchmarkCollect(b *testing.B) {
+	s := serve(b, server.Config{Workers: 2}, testWorld(b))
+	q := ask(b, "static.example.com.", dns.TypeA)
+	var alone, waiting []time.Duration
+	collect := func() time.Duration {
+		began := time.Now()
+		runtime.GC()
+		return time.Since(began)
+	}
+	b.ResetTimer()
+	for range b.N {
+		for range 3 { // most likely for both
+			exchange(b, "udp", s.Addrs()[0], q)
+		}
+		waiting = append(waiting, collect())
+		idle(b, 2)
+		alone = append(alone, collect())
+	}
+	slices.Sort(alone)
+	slices.Sort(waiting)
+	b.ReportMetric(float64(waiting[len(waiting)/2])/float64(alone[len(alone)/2]), "waiting/idle")
+	b.ReportMetric(float64(alone[len(alone)/2].Microseconds()), "idle-µs")
 }
 
 // TestBatch fills the socket's queue before the server runs, so that whole batches are there at once, with packets that
