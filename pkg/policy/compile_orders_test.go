@@ -56,7 +56,7 @@ func TestWithOrdersTwin(t *testing.T) {
 			t.Fatal(lines(found))
 		}
 		for range 4 {
-			w.scene.measured = nil
+			w.measured = nil
 			w.measure()
 			orders, id := w.orders(w.twin.doc), c.Table.ID()
 			in.Orders = orders

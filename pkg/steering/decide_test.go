@@ -272,9 +272,16 @@ func TestBuildRefuses(t *testing.T) {
 		"families by client": func(s *steering.Spec) {
 			s.Targets[0].V4, s.Targets[0].V6 = nil, []netip.Addr{netip.MustParseAddr("::1")}
 		},
-		"subnet not long":     func(s *steering.Spec) { s.Layouts[0].Long[0].Prefix = netip.MustParsePrefix("192.0.2.0/24") },
-		"subnet twice":        func(s *steering.Spec) { s.Layouts[0].Long = append(s.Layouts[0].Long, s.Layouts[0].Long[0]) },
-		"subnet's class":      func(s *steering.Spec) { s.Layouts[0].Long[0].Class = 9 },
+		"subnet not long":  func(s *steering.Spec) { s.Layouts[0].Long[0].Prefix = netip.MustParsePrefix("192.0.2.0/24") },
+		"subnet twice":     func(s *steering.Spec) { s.Layouts[0].Long = append(s.Layouts[0].Long, s.Layouts[0].Long[0]) },
+		"subnet's class":   func(s *steering.Spec) { s.Layouts[0].Long[0].Class = 9 },
+		"kinds of too few": func(s *steering.Spec) { s.Kinds = []uint32{0} },
+		"kind not classed": func(s *steering.Spec) { s.Kinds = []uint32{0, 1, 3} },
+		"kept of nothing":  func(s *steering.Spec) { s.Layouts[0].Kept = true },
+		"kept, and another": func(s *steering.Spec) {
+			s.Before, _ = steering.Build(smallSpec())
+			s.Layouts[0].Kept, s.Layouts[0].Classes = true, []uint32{1, 0, 0}
+		},
 		"more tiers than fit": func(s *steering.Spec) { s.Layouts[0].Plans[0] = make(steering.Plan, 18) },
 	} {
 		s := smallSpec()
