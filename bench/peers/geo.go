@@ -109,7 +109,7 @@ func steeredWorkload(dir string, s size, seed uint64) (*workload, error) {
 	for i := range s.steered {
 		w.steered = append(w.steered, fmt.Sprintf("geo%d", i))
 	}
-	clients, networks, err := writeDatabase(w.database, s.slash16, seed)
+	clients, networks, err := writeDatabase(w.database, s, seed)
 	if err != nil {
 		return nil, fmt.Errorf("making the geo database: %w", err)
 	}
@@ -121,10 +121,6 @@ func steeredWorkload(dir string, s size, seed uint64) (*workload, error) {
 	}
 	return w, nil
 }
-
-// citiesPerWeight is how many cities a country has for its weight: 2,000 or so in all have most of the networks, as in a real
-// database.
-const citiesPerWeight = 20
 
 // database is one under construction.
 type database struct {
@@ -139,7 +135,7 @@ type database struct {
 }
 
 // writeDatabase writes a City database of IPv4 networks from /16 to /24, and gives a sample of the clients that it places.
-func writeDatabase(file string, every int, seed uint64) ([]client, int, error) {
+func writeDatabase(file string, s size, seed uint64) ([]client, int, error) {
 	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "GeoLite2-City", RecordSize: 28, Languages: []string{"en"}})
 	if err != nil {
 		return nil, 0, err
@@ -149,11 +145,11 @@ func writeDatabase(file string, every int, seed uint64) ([]client, int, error) {
 		for range p.weight {
 			d.wheel = append(d.wheel, i)
 		}
-		d.cities = append(d.cities, d.makeCities(i, p))
+		d.cities = append(d.cities, d.makeCities(i, p, s.cities))
 	}
 	special := []int{10, 100, 127, 169, 172, 192, 198, 203} // with networks in them that are not the public's
 	for first := 1; first < 224; first++ {
-		for second := 0; second < 256; second += every {
+		for second := 0; second < 256; second += s.slash16 {
 			if slices.Contains(special, first) {
 				break
 			}
@@ -177,8 +173,8 @@ func writeDatabase(file string, every int, seed uint64) ([]client, int, error) {
 	return d.clients, d.networks, err
 }
 
-// makeCities makes the records of a place's cities.
-func (d *database) makeCities(number int, p place) []mmdbtype.Map {
+// makeCities makes the records of a place's cities, so many for each unit of its weight.
+func (d *database) makeCities(number int, p place, each int) []mmdbtype.Map {
 	if p.country == "" {
 		return nil
 	}
@@ -186,7 +182,7 @@ func (d *database) makeCities(number int, p place) []mmdbtype.Map {
 	continent := mmdbtype.Map{"code": mmdbtype.String(p.continent), "names": name(p.continent)}
 	country := mmdbtype.Map{"iso_code": mmdbtype.String(p.country), "geoname_id": mmdbtype.Uint32(number), "names": name(p.country)}
 	var list []mmdbtype.Map
-	for i := range p.weight * citiesPerWeight {
+	for i := range p.weight * each {
 		list = append(list, mmdbtype.Map{
 			"continent": continent, "country": country, "registered_country": country,
 			"city":         mmdbtype.Map{"geoname_id": mmdbtype.Uint32(number*100_000 + i), "names": name(fmt.Sprintf("City %d of %s", i, p.country))},

@@ -82,9 +82,11 @@ func run(ctx context.Context, o *options, progress io.Writer) error {
 		return err
 	}
 	report := newReport(ctx, o, list)
-	if err := pinSelf(loadCore); err != nil {
+	restore, err := pinSelf(loadCore)
+	if err != nil {
 		return err
 	}
+	defer restore()
 	b := &bench{seconds: o.seconds, seed: o.seed, dir: dir}
 	for _, name := range o.workloads {
 		fmt.Fprintf(progress, "%s: making it\n", name)

@@ -4,7 +4,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -96,13 +98,12 @@ func knotPolicy(w *workload) string {
 func powerDNSPolicy(w *workload) string {
 	var b, services strings.Builder
 	fmt.Fprintf(&b, "domains:\n- domain: %s\n  ttl: %d\n  records:\n", w.origin, zoneTTL)
-	last := ""
+	lines := map[string]string{} // of an owner: it may be named once
 	for _, r := range w.records {
-		if r.owner != last {
-			last = r.owner
-			fmt.Fprintf(&b, "    %q:\n", absolute(r.owner, w.origin))
-		}
-		fmt.Fprintf(&b, "      - %s: %q\n", strings.ToLower(r.kind), absoluteData(r, w.origin))
+		lines[r.owner] += fmt.Sprintf("      - %s: %q\n", strings.ToLower(r.kind), absoluteData(r, w.origin))
+	}
+	for _, owner := range slices.Sorted(maps.Keys(lines)) {
+		fmt.Fprintf(&b, "    %q:\n%s", absolute(owner, w.origin), lines[owner])
 	}
 	eachAddress(w, func(owner string) {
 		fmt.Fprintf(&services, "    %[1]s.%[2]s: [ 'country-%%cc.%[1]s.at.%[2]s', 'continent-%%cn.%[1]s.at.%[2]s', 'all.%[1]s.at.%[2]s' ]\n", owner, w.origin)

@@ -87,25 +87,39 @@ func onCore(core int, start func() error) error {
 }
 
 // pinSelf binds every thread of this process, and so those that it starts later, to one core, at the least friendly priority if
-// that is permitted. What it starts has that priority too.
-func pinSelf(core int) error {
+// that is permitted. What it starts has that priority too. The session's priority is put back by restore.
+func pinSelf(core int) (restore func(), err error) {
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var set unix.CPUSet
 	set.Set(core)
 	for _, task := range tasks {
 		id, err := strconv.Atoi(task.Name())
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := unix.SchedSetaffinity(id, &set); err != nil {
-			return fmt.Errorf("taking core %d: %w", core, err)
+			return nil, fmt.Errorf("taking core %d: %w", core, err)
 		}
 		_ = unix.Setpriority(unix.PRIO_PROCESS, id, niceMost)
 	}
-	return nil
+	return niceSession(), nil
+}
+
+// niceSession gives the session the least friendly priority: where the kernel shares a core among sessions first (sched(7),
+// autogroup), a process's own priority counts only within its session.
+func niceSession() (restore func()) {
+	const file = "/proc/self/autogroup"
+	text, err := os.ReadFile(file)
+	var group, before int
+	if n, _ := fmt.Sscanf(string(text), "/autogroup-%d nice %d", &group, &before); err != nil || n != 2 {
+		return func() {}
+	}
+	set := func(nice int) { _ = os.WriteFile(file, []byte(strconv.Itoa(nice)), 0) } // it may not be permitted
+	set(niceMost)
+	return func() { set(before) }
 }
 
 // waitUp asks until the first right answer comes.

@@ -19,11 +19,12 @@ type size struct {
 	million   int // names of the large zone
 	questions int // of each workload
 	slash16   int // of the geo database: every n-th /16 is in it
+	cities    int // of it: for each unit of a country's weight
 }
 
 // fullSize is what is measured: a City database of a million networks, a zone of a million names.
 func fullSize() size {
-	return size{hosts: 1000, steered: 100, million: 1_000_000, questions: 500_000, slash16: 1}
+	return size{hosts: 1000, steered: 100, million: 1_000_000, questions: 500_000, slash16: 1, cities: 20}
 }
 
 // The streams of random numbers that one seed gives, so that one workload does not depend on whether another is made.
