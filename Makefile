@@ -4,7 +4,7 @@
 #   PROVETIME  what `prove` gives each target                 (10m)
 #   BENCHTIME  what `bench` gives each benchmark; CI says 1x  (1s)
 #   ROUNDS     what `bench-peers` measures: interleaved rounds       (9)
-#   SECONDS    seconds of each load                             (2)
+#   SECONDS    seconds of each load                             (1.5)
 #   WORKLOADS  ones of w1 w2 w3                                 (all)
 #   SERVERS    ones of geodns gdnsd knot nsd bind pdns go-floor c-floor (all)
 #   PKG        the packages that a verb works on              (./...)
@@ -16,7 +16,7 @@ FUZZTIME  ?= 20s
 PROVETIME ?= 10m
 BENCHTIME ?= 1s
 ROUNDS    ?= 9
-SECONDS   ?= 2
+SECONDS   ?= 1.5
 WORKLOADS ?= w1 w2 w3
 SERVERS   ?=
 PKG       ?= ./...

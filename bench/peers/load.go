@@ -24,8 +24,9 @@ const (
 	window = 48
 	// windowSend is how many of them must have been answered before the next are sent, so that they go as one batch.
 	windowSend = batchMax / 2
-	// flights is how many questions of a lane may be under way at all; a power of two.
-	flights = 1 << 12
+	// flights is how many questions of a lane may be remembered: as many as there are IDs. One that is lost holds its place until
+	// it is given up, while the others go on.
+	flights = 1 << 16
 	// patience is how long an answer may take before it is lost.
 	patience = 500 * time.Millisecond
 	// sweepEvery is how often lost ones are looked for, and an interruption.
@@ -38,12 +39,11 @@ const (
 type flight struct {
 	due      int64 // nanoseconds since the generator was made
 	question int32
-	id       uint16
 	open     bool
 }
 
 // lane is a socket, and what is under way on it: the questions from oldest to next, by their sequence numbers. The ID of a question
-// is the end of its number.
+// is the end of its number, and its place.
 type lane struct {
 	fd           int
 	oldest, next uint32
@@ -111,7 +111,7 @@ func (g *generator) saturate(ctx context.Context, done func(now int64) bool) err
 			if err := g.receive(l); err != nil {
 				return err
 			}
-			if free := window - l.under; free >= windowSend {
+			if free := min(window-l.under, l.room()); free >= windowSend {
 				now := g.now()
 				n := 0
 				for ; n < min(free, batchMax); n++ {
@@ -143,7 +143,7 @@ func (g *generator) arrive(ctx context.Context, rate float64, random *rand.Rand,
 			}
 		}
 		l, n := g.lanes[turn], 0
-		for ; n < batchMax && due <= now && l.next-l.oldest < flights; n++ {
+		for ; n < batchMax && due <= now && l.room() > 0; n++ {
 			g.put(l, n, due)
 			due += int64(random.ExpFloat64() / rate * float64(time.Second))
 		}
@@ -183,7 +183,7 @@ func (g *generator) drain(ctx context.Context) error {
 func (g *generator) put(l *lane, i int, due int64) {
 	wire := g.questions.bytes(g.at)
 	id := uint16(l.next)
-	l.flights[l.next%flights] = flight{due: due, question: int32(g.at), id: id, open: true}
+	l.flights[l.next%flights] = flight{due: due, question: int32(g.at), open: true}
 	l.next++
 	l.under++
 	if g.at++; g.at == len(g.questions.list) {
@@ -228,9 +228,8 @@ func (g *generator) take(l *lane, msg []byte, now int64) {
 	if len(msg) < headerLen {
 		return
 	}
-	id := uint16(msg[0])<<8 | uint16(msg[1])
-	f := &l.flights[id%flights]
-	if !f.open || f.id != id {
+	f := &l.flights[uint16(msg[0])<<8|uint16(msg[1])]
+	if !f.open {
 		return
 	}
 	f.open = false
@@ -251,6 +250,9 @@ func (g *generator) take(l *lane, msg []byte, now int64) {
 		g.tally.firstWrong = fmt.Sprintf("asked %q, got %q", g.questions.bytes(i), msg)
 	}
 }
+
+// room is how many more questions can be remembered.
+func (l *lane) room() int { return flights - int(l.next-l.oldest) }
 
 // advance moves the lane's end past what is answered or lost.
 func (l *lane) advance() {

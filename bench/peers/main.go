@@ -49,7 +49,7 @@ func main() {
 	flag.StringVar(&o.ours, "geodns", "bin/geodns", "path of geodns")
 	flag.StringVar(&o.out, "out", "bench/RESULTS.md", "file whose generated part is written")
 	flag.IntVar(&o.rounds, "rounds", 9, "interleaved rounds")
-	flag.Float64Var(&o.seconds, "seconds", 2, "measured seconds of each load")
+	flag.Float64Var(&o.seconds, "seconds", 1.5, "measured seconds of each load")
 	flag.Uint64Var(&o.seed, "seed", 1, "of all that is made up")
 	workloads := flag.String("workloads", "w1 w2 w3", "workloads, separated by blanks")
 	servers := flag.String("servers", "", "servers, separated by blanks; none: all")

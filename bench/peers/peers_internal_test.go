@@ -3,6 +3,7 @@
 package main
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -109,12 +110,60 @@ func TestLost(t *testing.T) {
 	second[2] |= 0x80
 	g.take(l, second, start+11)
 	g.take(l, second, start+12) // once more: nobody waits for it
+	if room := l.room(); room != flights-3 {
+		t.Errorf("room for %d before one is given up", room)
+	}
 	if err := g.sweep(t.Context(), start+int64(patience)); err != nil {
 		t.Fatal(err)
+	}
+	if room := l.room(); room != flights-1 {
+		t.Errorf("room for %d when the third is the only one under way", room)
 	}
 	x := &g.tally
 	if x.answered != 1 || x.wrong != 1 || x.lost != 1 || l.under != 1 || len(x.latencies) != 1 || x.latencies[0] != 10 {
 		t.Errorf("tally %+v, under way %d", x, l.under)
+	}
+}
+
+// TestLossEnds asks a responder that leaves some questions alone for longer than there are IDs, and holds that each question is
+// answered or lost.
+func TestLossEnds(t *testing.T) {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		buf := make([]byte, datagramMax)
+		for i := 0; ; i++ {
+			n, from, err := conn.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			if buf[2] |= 0x80; i%50_000 != 1000 {
+				_, _ = conn.WriteToUDPAddrPort(buf[:n], from) // what is not sent is lost
+			}
+		}
+	}()
+	t.Cleanup(func() { conn.Close(); <-ended })
+	var q questions
+	q.add("a.test", typeA, netip.Prefix{}, want{})
+	g, err := newGenerator(&q, int(netip.MustParseAddrPort(conn.LocalAddr().String()).Port()), 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.close()
+	g.reset(0)
+	enough := lanes * (flights + 1000)
+	if err := g.saturate(t.Context(), func(int64) bool { return g.tally.answered >= enough }); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if x := &g.tally; x.lost == 0 || x.answered+x.lost != x.sent {
+		t.Errorf("sent %d, answered %d, lost %d", x.sent, x.answered, x.lost)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -287,12 +286,9 @@ func freePort() (int, error) {
 			continue
 		}
 		u, err := net.ListenPacket("udp", address) //nolint:noctx // closed at once
-		for _, c := range []io.Closer{t, u} {
-			if err == nil || c == io.Closer(t) {
-				_ = c.Close()
-			}
-		}
+		_ = t.Close()
 		if err == nil {
+			_ = u.Close()
 			return port, nil
 		}
 	}
