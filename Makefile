@@ -3,10 +3,10 @@
 #   FUZZTIME   what `fuzz` gives each target                  (20s)
 #   PROVETIME  what `prove` gives each target                 (10m)
 #   BENCHTIME  what `bench` gives each benchmark; CI says 1x  (1s)
-#   ROUNDS     what `bench-peers` measures: interleaved rounds       (9)
-#   SECONDS    seconds of each load                             (1.5)
-#   WORKLOADS  ones of w1 w2 w3                                 (all)
-#   SERVERS    ones of geodns gdnsd knot nsd bind pdns go-floor c-floor (all)
+#   ROUNDS     what `bench-peers` repeats, interleaved        (9)
+#   SECONDS    of each load in it                             (1.5)
+#   WORKLOADS  in it: of w1 w2 w3                             (all)
+#   SERVERS    in it: of geodns gdnsd knot nsd bind pdns go-floor c-floor (all)
 #   PKG        the packages that a verb works on              (./...)
 
 GO        ?= go

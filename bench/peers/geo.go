@@ -153,7 +153,7 @@ func writeDatabase(file string, s size, seed uint64) ([]client, int, error) {
 			if slices.Contains(special, first) {
 				break
 			}
-			if err := d.split(uint32(first)<<24 | uint32(second)<<16); err != nil {
+			if err = d.split(uint32(first)<<24 | uint32(second)<<16); err != nil {
 				return nil, 0, err
 			}
 		}

@@ -112,12 +112,11 @@ func (g *generator) saturate(ctx context.Context, done func(now int64) bool) err
 				return err
 			}
 			if free := min(window-l.under, l.room()); free >= windowSend {
-				now := g.now()
-				n := 0
-				for ; n < min(free, batchMax); n++ {
-					g.put(l, n, now)
+				free = min(free, batchMax)
+				for i, due := 0, g.now(); i < free; i++ {
+					g.put(l, i, due)
 				}
-				if err := g.send(l, n); err != nil {
+				if err := g.send(l, free); err != nil {
 					return err
 				}
 			}

@@ -51,7 +51,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 9, "interleaved rounds")
 	flag.Float64Var(&o.seconds, "seconds", 1.5, "measured seconds of each load")
 	flag.Uint64Var(&o.seed, "seed", 1, "of all that is made up")
-	workloads := flag.String("workloads", "w1 w2 w3", "workloads, separated by blanks")
+	workloads := flag.String("workloads", strings.Join(workloadNames(), " "), "workloads, separated by blanks")
 	servers := flag.String("servers", "", "servers, separated by blanks; none: all")
 	flag.Parse()
 	o.workloads, o.servers = strings.Fields(*workloads), strings.Fields(*servers)
@@ -68,6 +68,11 @@ func main() {
 func run(ctx context.Context, o *options, progress io.Writer) error {
 	if o.rounds < 1 || o.seconds <= 0 || o.seconds > secondsMost {
 		return fmt.Errorf("rounds %d, seconds %v: at least one round, and stretches of at most %d seconds, are wanted", o.rounds, o.seconds, secondsMost)
+	}
+	for _, name := range o.workloads {
+		if !slices.Contains(workloadNames(), name) {
+			return fmt.Errorf("there is no workload %q; known are %s", name, strings.Join(workloadNames(), ", "))
+		}
 	}
 	if runtime.NumCPU() < 2 {
 		return errors.New("two cores are needed, one for each side")
@@ -116,8 +121,14 @@ func (b *bench) rounds(ctx context.Context, rounds int, list []*server, w *workl
 			s := list[(i+round)%len(list)]
 			runtime.GC()
 			x, err := b.run(ctx, s, w, round)
-			if err != nil {
-				return fmt.Errorf("%s with %s: %w", s.name, w.name, err)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil { // the others' figures are worth having
+				message := fmt.Sprintf("%s with %s, round %d: %v", s.name, w.name, round+1, err)
+				fmt.Fprintln(progress, message)
+				report.fail(message)
+				continue
 			}
 			report.add(x)
 			fmt.Fprintf(progress, "%s %d/%d %-8s %7.0f q/s %5.2f us | light %5.2f us p50 %3.0f p99 %4.0f us | up %5d ms %5.1f MiB | wrong %d lost %d | core %3.0f %% noise %.0f %.0f %%\n",

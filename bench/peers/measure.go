@@ -170,7 +170,7 @@ func (b *bench) stretch(ctx context.Context, p *process, st *site, first int, le
 		random := rand.New(rand.NewPCG(b.seed, uint64(first)))
 		ask = func(ctx context.Context, done func(int64) bool) error { return g.arrive(ctx, rate, random, done) }
 	}
-	if err := ask(ctx, until(g.now()+int64(warmUp))); err != nil {
+	if err = ask(ctx, until(g.now()+int64(warmUp))); err != nil {
 		return x, err
 	}
 	from, err := readMeter(ids)
@@ -178,7 +178,7 @@ func (b *bench) stretch(ctx context.Context, p *process, st *site, first int, le
 		return x, err
 	}
 	g.reset(int(rate * b.seconds * 2))
-	if err := ask(ctx, until(g.since+int64(b.seconds*float64(time.Second)))); err != nil {
+	if err = ask(ctx, until(g.since+int64(b.seconds*float64(time.Second)))); err != nil {
 		return x, err
 	}
 	answered := g.tally.answered
@@ -186,7 +186,7 @@ func (b *bench) stretch(ctx context.Context, p *process, st *site, first int, le
 	if err != nil {
 		return x, err
 	}
-	if err := g.drain(ctx); err != nil {
+	if err = g.drain(ctx); err != nil {
 		return x, err
 	}
 	x = compare(from, to, answered)

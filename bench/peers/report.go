@@ -27,8 +27,8 @@ type report struct {
 	head    []string // lines of a list: where and how
 	abouts  []*workload
 	order   []string // of the servers
-	floors  []string
 	samples []*sample
+	failed  []string // what could not be measured, and why
 }
 
 func newReport(ctx context.Context, o *options, list []*server) *report {
@@ -36,9 +36,7 @@ func newReport(ctx context.Context, o *options, list []*server) *report {
 	var versions []string
 	for _, s := range list {
 		r.order = append(r.order, s.name)
-		if s.floor {
-			r.floors = append(r.floors, s.name)
-		} else {
+		if !s.floor {
 			versions = append(versions, s.name+" "+s.versionOf(ctx))
 		}
 	}
@@ -76,6 +74,8 @@ func (r *report) about(w *workload) {
 	r.abouts = append(r.abouts, &workload{name: w.name, about: w.about})
 }
 
+func (r *report) fail(message string) { r.failed = append(r.failed, message) }
+
 func (r *report) add(x *sample) { r.samples = append(r.samples, x) }
 
 func (x *stretch) rate() float64 { return float64(x.answered) / x.seconds }
@@ -92,8 +92,11 @@ func (r *report) of(workload, server string) (list []*sample) {
 	return list
 }
 
-// verdict is an error if a server gave a wrong answer.
+// verdict is an error if a server failed, or gave a wrong answer.
 func (r *report) verdict() error {
+	if len(r.failed) > 0 {
+		return fmt.Errorf("%d runs failed; the first: %s", len(r.failed), r.failed[0])
+	}
 	for _, x := range r.samples {
 		for _, part := range []*stretch{&x.saturated, &x.light} {
 			if part.wrong > 0 {
@@ -150,13 +153,17 @@ func (r *report) text() string {
 	for _, line := range r.head {
 		b.WriteString("- " + line + "\n")
 	}
+	for _, message := range r.failed {
+		first, _, _ := strings.Cut(message, "\n")
+		b.WriteString("- Failed: " + first + "\n")
+	}
 	b.WriteString(`
 One server at a time on one core with one worker, the load from another core; rounds are interleaved. A cell is the median over the
 rounds and, in parentheses, the least and the most; a ratio is taken within each round. CPU is user and system time of all the server's
 processes for each answer. At saturation 192 questions are under way; light load is 20,000 questions a second at random times, and
 latency counts from when a question was due. "up" is the time from start to the first right answer; PSS is memory after the load.
-"spoiled" counts stretches in which others took more than 6 % of a core, after one more try. The floors look nothing up; every answer
-of the others was checked, addresses by client included. PowerDNS has its caches on, as its package ships it.
+"spoiled" counts stretches in which others took more than 6 % of a core, after one more try. The floors look nothing up, and their answers
+are looked at only for the question in them; every answer of the others was checked, addresses by client included. PowerDNS has its caches on, as its package ships it.
 `)
 	for _, w := range r.abouts {
 		fmt.Fprintf(&b, "\n### %s: %s\n", w.name, w.about)
@@ -192,11 +199,7 @@ func (r *report) table(b *strings.Builder, workload, title string, columns []col
 				spoiled++
 			}
 		}
-		if slices.Contains(r.floors, server) {
-			fmt.Fprintf(b, " - | %d | %d |\n", lost, spoiled)
-		} else {
-			fmt.Fprintf(b, " %d | %d | %d |\n", wrong, lost, spoiled)
-		}
+		fmt.Fprintf(b, " %d | %d | %d |\n", wrong, lost, spoiled)
 	}
 }
 

@@ -48,7 +48,7 @@ func TestPeersAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	seed := dnstest.Seed(t)
-	for _, name := range []string{"w1", "w2", "w3"} {
+	for _, name := range workloadNames() {
 		w, err := newWorkload(name, dir, smallSize(), seed)
 		if err != nil {
 			t.Fatal(err)
@@ -86,10 +86,10 @@ func askServer(t *testing.T, b *bench, s *server, w *workload) {
 	}
 	defer g.close()
 	g.reset(asked)
-	if err := g.saturate(ctx, func(int64) bool { return g.tally.answered >= asked }); err != nil {
+	if err = g.saturate(ctx, func(int64) bool { return g.tally.answered >= asked }); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.drain(ctx); err != nil {
+	if err = g.drain(ctx); err != nil {
 		t.Fatal(err)
 	}
 	x := &g.tally

@@ -48,17 +48,19 @@ type workload struct {
 	questions   questions
 }
 
-// newWorkload makes a workload by its name; what belongs to it and is not made by the servers' own files goes into dir.
+// workloadNames are all workloads.
+func workloadNames() []string { return []string{"w1", "w2", "w3"} }
+
+// newWorkload makes a workload by its name; its geo database, if it has one, goes into dir.
 func newWorkload(name, dir string, s size, seed uint64) (*workload, error) {
 	switch name {
 	case "w1":
 		return staticWorkload(s, seed), nil
 	case "w2":
 		return steeredWorkload(dir, s, seed)
-	case "w3":
+	default:
 		return millionWorkload(s, seed), nil
 	}
-	return nil, fmt.Errorf("there is no workload %q; known are w1, w2, w3", name)
 }
 
 func hostAddress(i int) netip.Addr { return netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}) }
