@@ -122,7 +122,7 @@ func (b *bench) rounds(ctx context.Context, rounds int, list []*server, w *workl
 			runtime.GC()
 			x, err := b.run(ctx, s, w, round)
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return errors.New("interrupted")
 			}
 			if err != nil { // the others' figures are worth having
 				message := fmt.Sprintf("%s with %s, round %d: %v", s.name, w.name, round+1, err)

@@ -69,7 +69,7 @@ func (b *bench) launch(ctx context.Context, s *server, w *workload, core int) (*
 		return nil, st, fmt.Errorf("writing its files: %w", err)
 	}
 	program := s.program
-	if s.name == "bind" {
+	if s.copied {
 		if program, err = copyProgram(program, dir); err != nil {
 			return nil, st, err
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -276,21 +277,24 @@ func coreOf(core int) (c coreTime, err error) {
 	return c, fmt.Errorf("/proc/stat has no core %d", core)
 }
 
-// freePort finds a port of loopback that is free on UDP and TCP, and below those that the system hands out by itself.
+// freePort finds a port of loopback that is free on UDP and TCP.
 func freePort() (int, error) {
-	const first, last = 5350, 5450
-	for port := first; port < last; port++ {
-		address := fmt.Sprintf("127.0.0.1:%d", port)
-		t, err := net.Listen("tcp", address) //nolint:noctx // closed at once
+	const tries = 20
+	for range tries {
+		t, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
-			continue
+			return 0, err
 		}
-		u, err := net.ListenPacket("udp", address) //nolint:noctx // closed at once
+		address, err := netip.ParseAddrPort(t.Addr().String())
+		if err != nil {
+			return 0, err
+		}
+		u, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(address))
 		_ = t.Close()
 		if err == nil {
 			_ = u.Close()
-			return port, nil
+			return int(address.Port()), nil
 		}
 	}
-	return 0, fmt.Errorf("no port from %d to %d is free on UDP and TCP", first, last-1)
+	return 0, errors.New("no port is free on both UDP and TCP")
 }

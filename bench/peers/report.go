@@ -160,7 +160,8 @@ func (r *report) text() string {
 	b.WriteString(`
 One server at a time on one core with one worker, the load from another core; rounds are interleaved. A cell is the median over the
 rounds and, in parentheses, the least and the most; a ratio is taken within each round. CPU is user and system time of all the server's
-processes for each answer. At saturation 192 questions are under way; light load is 20,000 questions a second at random times, and
+processes for each answer. At saturation 192 questions are under way, and where a
+server's core is not full the generator or others held it up: CPU is the figure to compare then. Light load is 20,000 questions a second at random times, and
 latency counts from when a question was due. "up" is the time from start to the first right answer; PSS is memory after the load.
 "spoiled" counts stretches in which others took more than 6 % of a core, after one more try. The floors look nothing up, and their answers
 are looked at only for the question in them; every answer of the others was checked, addresses by client included. PowerDNS has its caches on, as its package ships it.

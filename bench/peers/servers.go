@@ -40,7 +40,9 @@ type server struct {
 	missing string   // what to install then
 	version []string // arguments that make the program say its version
 	floor   bool     // it looks nothing up: its answers are not those that are wanted
-	steers  bool     // it has answers for a client's subnet
+	steers  bool     // it has answers for a client's subnet, with what is installed
+	static  bool     // it never has
+	copied  bool     // a copy of the program is run
 	// configure writes the site's files and gives the program's arguments.
 	configure func(s *site) ([]string, error)
 }
@@ -97,8 +99,11 @@ func servers(ours, floorC, floorGo string) []*server {
 			name: "knot", program: findProgram("knotd"), missing: "knot knot-module-geoip", version: []string{"--version"},
 			steers: installed("/usr/lib/*/knot/modules-*/geoip.so"), configure: configureKnot,
 		},
-		{name: "nsd", program: findProgram("nsd"), missing: "nsd", version: []string{"-v"}, configure: configureNSD},
-		{name: "bind", program: findProgram("named"), missing: "bind9", version: []string{"-v"}, configure: configureBIND},
+		{name: "nsd", program: findProgram("nsd"), missing: "nsd", version: []string{"-v"}, static: true, configure: configureNSD},
+		{
+			// Where AppArmor is in force, a profile for its usual place keeps it from reading our folder.
+			name: "bind", program: findProgram("named"), missing: "bind9", version: []string{"-v"}, static: true, copied: true, configure: configureBIND,
+		},
 		{
 			name: "pdns", program: findProgram("pdns_server"), missing: "pdns-server pdns-backend-bind pdns-backend-geoip", version: []string{"--version"},
 			steers: installed("/usr/lib/*/pdns/libgeoipbackend.so"), configure: configurePowerDNS,
@@ -108,8 +113,11 @@ func servers(ours, floorC, floorGo string) []*server {
 	}
 }
 
-// serves reports whether the server can answer a workload's questions. BIND and NSD have no answers for a client's subnet.
+// serves reports whether the server can answer a workload's questions.
 func (s *server) serves(w *workload) bool { return s.steers || len(w.steered) == 0 }
+
+// lacks reports whether the server, or the part of it that steers, is not there.
+func (s *server) lacks() bool { return s.program == "" || !s.steers && !s.static }
 
 // Every server has one worker, no rate limit, no log of queries, no additional records but those that are needed; what else it
 // has stays as its package ships it.
@@ -222,7 +230,7 @@ func configurePowerDNS(s *site) ([]string, error) {
 	return args, s.write("pdns.conf", conf+backend)
 }
 
-// copyProgram copies a program into dir: where AppArmor is in force, a profile for its usual place keeps it from reading ours.
+// copyProgram copies a program into dir.
 func copyProgram(program, dir string) (string, error) {
 	from, err := os.Open(program)
 	if err != nil {
@@ -238,9 +246,4 @@ func copyProgram(program, dir string) (string, error) {
 		err = e
 	}
 	return to.Name(), err
-}
-
-// lacks reports whether the server, or the part of it that steers, is not there. NSD and BIND have no such part.
-func (s *server) lacks() bool {
-	return s.program == "" || !s.steers && s.name != "nsd" && s.name != "bind"
 }
