@@ -197,19 +197,18 @@ func (d *database) makeCities(number int, p place, each int) []mmdbtype.Map {
 	return list
 }
 
-// The cut of a /16: the prefix lengths that are drawn, each as likely as it is often here, which gives about 20 networks; how many
-// of them go to the country that has most of the /16; and which share of them has a client that asks.
 const (
-	drawnLengths = "\x10\x11\x12\x13\x13\x14\x14\x15\x15\x15\x16\x16\x16\x16\x16\x17\x17\x17\x17\x17\x17\x18\x18\x18\x18\x18\x18\x18"
-	homePercent  = 80
-	clientOneIn  = 5
+	// homePercent is how many of a /16's networks go to the country that has most of it.
+	homePercent = 80
+	// clientOneIn says which share of the networks has a client that asks.
+	clientOneIn = 5
 )
 
 // split cuts a /16 into networks, and puts each into the database.
 func (d *database) split(start uint32) error {
 	home := d.wheel[d.random.IntN(len(d.wheel))]
 	for at := uint32(0); at < 1<<16; {
-		length := int(drawnLengths[d.random.IntN(len(drawnLengths))])
+		length := max(16, 15+d.random.IntN(10)) // up to 24; this gives 18 or so
 		if at != 0 {
 			length = max(length, 32-bits.TrailingZeros32(at)) // where it would not begin at a multiple of its size
 		}
