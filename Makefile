@@ -3,6 +3,10 @@
 #   FUZZTIME   what `fuzz` gives each target                  (20s)
 #   PROVETIME  what `prove` gives each target                 (10m)
 #   BENCHTIME  what `bench` gives each benchmark; CI says 1x  (1s)
+#   ROUNDS     what `bench-peers` repeats, interleaved        (9)
+#   SECONDS    of each load in it                             (1.5)
+#   WORKLOADS  in it: of w1 w2 w3                             (all)
+#   SERVERS    in it: of geodns gdnsd knot nsd bind pdns go-floor c-floor (all)
 #   PKG        the packages that a verb works on              (./...)
 
 GO        ?= go
@@ -11,9 +15,13 @@ GOFUMPT   := $(GO) tool -modfile=tools.mod gofumpt
 FUZZTIME  ?= 20s
 PROVETIME ?= 10m
 BENCHTIME ?= 1s
+ROUNDS    ?= 9
+SECONDS   ?= 1.5
+WORKLOADS ?= w1 w2 w3
+SERVERS   ?=
 PKG       ?= ./...
 
-.PHONY: run build man test race fuzz sim bench prove lint fmt gen check clean
+.PHONY: run build man test race fuzz sim bench bench-peers prove lint fmt gen check clean
 
 run: build ## the sample: the server on 127.0.0.1:5300 with ./zones, and three back ends for its checks
 	$(GO) build -trimpath -o bin/sample ./deploy/sample
@@ -39,6 +47,10 @@ sim: ## the scenarios, random schedules and twins alone, seeds printed
 
 bench: ## every benchmark for BENCHTIME
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 30m $(PKG)
+
+bench-peers: build ## geodns beside gdnsd, NSD, Knot, BIND, PowerDNS and two floors; rewrites its part of bench/RESULTS.md
+	$(GO) build -trimpath -o bin/peers ./bench/peers
+	bin/peers -rounds $(ROUNDS) -seconds $(SECONDS) -workloads "$(WORKLOADS)" -servers "$(SERVERS)"
 
 prove: ## the long versions: tests with GEODNS_PROVE=1, then PROVETIME of each fuzz target
 	GEODNS_PROVE=1 $(GO) test -count=1 -timeout 3h $(PKG)

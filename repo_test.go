@@ -49,7 +49,7 @@ const packages = `
 	pkg/server, pkg/zone, pkg/steering, pkg/geo, pkg/rum, pkg/health, pkg/policy, pkg/operator, internal/source < pkg/api;
 	all < internal/node < cmd/geodns;
 	all < internal/dnstest;
-	NONE < deploy/sample, bench;
+	NONE < deploy/sample, bench, bench/peers;
 `
 
 // modules says which packages may import which other modules; what is not here is not used. Tests may import anything.
@@ -59,7 +59,8 @@ const modules = `
 	github.com/dchest/siphash < pkg/server;
 	github.com/oschwald/maxminddb-golang/v2, github.com/oschwald/geoip2-golang/v2 < pkg/geo;
 	go.yaml.in/yaml/v3 < internal/source, cmd/geodns;
-	golang.org/x/sys < pkg/server;
+	golang.org/x/sys < pkg/server, bench/peers;
+	github.com/maxmind/mmdbwriter < bench/peers;
 	github.com/danielgtaylor/huma/v2, github.com/prometheus/client_golang, golang.org/x/net/netutil,
 	github.com/coreos/go-oidc/v3, github.com/go-jose/go-jose/v4 < pkg/api;
 	github.com/fsnotify/fsnotify < internal/node;
