@@ -224,6 +224,9 @@ func rungsOf(client netip.Prefix, p geo.Place) (ladder [4]Rung, n int) {
 // changes nothing, and after a change it takes as much to change back. What is within the band of each other in an order stays one
 // tier whatever pool they are in, as ranking splits any subset of regions by the same settled scores.
 //
+// Both differences are measured, and may be off by chance. So the new one must have moved by its certainty as well, which where few
+// measure or networks differ is more than the band.
+//
 // A region that a rung begins or ceases to know enters or leaves an order after the dwell time too, and one that is known stays so
 // with half of the samples that it needed. With less it stands until the youngest sample that it was known by is too old.
 //
@@ -286,7 +289,7 @@ func (d *Decider) Step(now time.Time, options []Options, scored func(Options) []
 			}
 		}
 		for rung, h := range rungs {
-			changed = h.step(now, dwell, o, measured[rung]) || changed
+			changed = h.step(now, dwell, o, rung.Kind, measured[rung]) || changed
 			switch {
 			case len(h.settled) >= regionsMin:
 				out.by[o][rung] = h.order(rung, measured[rung])
@@ -333,7 +336,7 @@ func (h *holding) order(rung Rung, scores []Score) *Order {
 }
 
 // step takes what is measured in a rung now, and says whether its order changed.
-func (h *holding) step(now time.Time, dwell time.Duration, o Options, scores []Score) bool {
+func (h *holding) step(now time.Time, dwell time.Duration, o Options, kind RungKind, scores []Score) bool {
 	measured := h.known(now, o, scores)
 	for i := range h.settled {
 		if m, still := find(measured, h.settled[i].Region); still {
@@ -343,7 +346,7 @@ func (h *holding) step(now time.Time, dwell time.Duration, o Options, scores []S
 	spread := spreadOfBest(scores, measured)
 	next := deviations(h.settled, measured, o.Band, h.spread, spread)
 	// A new order is one of all regions: with a pair that only now begins to stand otherwise it waits, for another dwell time at most.
-	change, young, late := false, false, false
+	change, pairs, young, late := false, false, false, false
 	for i := range next {
 		p := &next[i]
 		p.Since = now
@@ -352,24 +355,30 @@ func (h *holding) step(now time.Time, dwell time.Duration, o Options, scores []S
 				p.Since = old.Since
 			}
 		}
-		p.ripe = h.ripe(p, now, dwell, o)
+		p.ripe = h.ripe(p, now, dwell, o, kind)
 		since := now.Sub(p.Since)
+		pairs = pairs || p.ripe && p.B != ""
 		change, young, late = change || p.ripe, young || p.B != "" && since < dwell, late || p.ripe && since >= 2*dwell
 	}
 	if h.pending = next; !change || young && !late {
 		return false
 	}
-	h.spread = spread
+	anew := pairs || len(h.settled) < regionsMin
+	if anew {
+		h.spread = spread
+	} else {
+		measured = amid(h.settled, measured)
+	}
 	h.settled = adopt(h.settled, measured, func(region string) bool {
 		return slices.ContainsFunc(next, func(p deviation) bool { return p.A == region && p.B == "" && !p.ripe })
 	})
-	h.pending = slices.DeleteFunc(next, func(p deviation) bool { return p.B != "" || p.ripe })
+	h.pending = slices.DeleteFunc(next, func(p deviation) bool { return p.B != "" && anew || p.ripe })
 	return true
 }
 
-// ripe says whether a deviation has lasted for long enough. Of a pair, what may be chance has to last for longer: each half-life of what
-// is measured brings as much that is new.
-func (h *holding) ripe(p *deviation, now time.Time, dwell time.Duration, o Options) bool {
+// ripe says whether a deviation has lasted for long enough. What may be chance in a client network has to last for longer, as each
+// half-life brings samples that are new. Above the prefix it is chance which networks there are, and those stay the same.
+func (h *holding) ripe(p *deviation, now time.Time, dwell time.Duration, o Options, kind RungKind) bool {
 	since := now.Sub(p.Since)
 	switch {
 	case since < dwell:
@@ -380,7 +389,10 @@ func (h *holding) ripe(p *deviation, now time.Time, dwell time.Duration, o Optio
 	case p.B == "" || p.noise == 0:
 		return true
 	}
-	halves := halfLives * float64(since) / float64(o.MaxAge)
+	halves := 0.0
+	if kind == RungPrefix {
+		halves = halfLives * float64(since) / float64(o.MaxAge)
+	}
 	return float64(p.moved) >= certainty*float64(p.noise)/math.Sqrt(1+halves)
 }
 
@@ -464,6 +476,29 @@ func standing(difference, band time.Duration) int8 {
 
 // bounded makes a time one that can be settled.
 func bounded(d time.Duration) time.Duration { return min(max(d, 0), scoreMax).Round(scoreUnit) }
+
+// amid puts what is measured of regions that come to be known among the others, which stand as they are settled: they may all be slower
+// or quicker now, and a newcomer is no reason to order them anew.
+func amid(settled, measured []Settled) (out []Settled) {
+	off, n := time.Duration(0), time.Duration(0)
+	for _, m := range measured {
+		if s, held := find(settled, m.Region); held {
+			off, n = off+s.Score-m.Score, n+1
+		}
+	}
+	if n > 0 {
+		off /= n
+	}
+	for _, m := range measured {
+		if s, held := find(settled, m.Region); held {
+			m = s
+		} else {
+			m.Score = bounded(m.Score + off)
+		}
+		out = append(out, m)
+	}
+	return out
+}
 
 // adopt makes a new order of what is measured; what came or went so lately that it waits is as before.
 func adopt(settled, measured []Settled, waits func(region string) bool) (out []Settled) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
@@ -34,9 +35,11 @@ func scoresOf(t testing.TB, text string) (out []rum.Score) {
 			continue
 		}
 		s, ms := rum.Score{Samples: 100}, 0.0
-		if n, err := fmt.Sscanf(item, "%s %g x%g", &s.Region, &ms, &s.Samples); n < 2 {
+		spread, noise := 0.0, 0.0
+		if n, err := fmt.Sscanf(strings.NewReplacer("~", "x100 ~", "±", "x100 ~0 ±").Replace(item), "%s %g x%g ~%g ±%g", &s.Region, &ms, &s.Samples, &spread, &noise); n < 2 {
 			t.Fatalf("%q: %v", item, err)
 		}
+		s.Spread, s.Noise = time.Duration(spread*float64(time.Millisecond)), time.Duration(noise*float64(time.Millisecond))
 		s.Score = time.Duration(ms * float64(time.Millisecond))
 		out = append(out, s)
 	}
@@ -101,6 +104,13 @@ func TestDecider(t *testing.T) {
 		{"too few samples to begin with", []string{"fra 10, ams 5 x49, iad 90"}, "fra | iad", 0},
 		{"half of the samples keep", []string{"fra 10, ams 5 x50", "fra 10, ams 5 x25", "fra 10, ams 5 x25", "fra 10, ams 5 x25"}, "ams fra", 0},
 		{"less does not", []string{"fra 10, iad 90, ams 5 x50", "fra 10, iad 90, ams 5 x24", "fra 10, iad 90, ams 5 x24", "fra 10, iad 90, ams 5 x24"}, "fra | iad", 1},
+		{"what may be chance changes nothing", []string{"fra 10, ams 30", "fra 60 ±8, ams 30 ±8", "fra 60 ±8, ams 30 ±8", "fra 60 ±8, ams 30 ±8", "fra 60 ±8, ams 30 ±8"}, "fra | ams", 0},
+		{"what is sure does", []string{"fra 10, ams 30", "fra 60 ±7, ams 30 ±7", "fra 60 ±7, ams 30 ±7", "fra 60 ±7, ams 30 ±7", "fra 60 ±7, ams 30 ±7"}, "ams | fra", 1},
+		{"networks that differ are of one tier", []string{"fra 10 ~20, ams 35 ~20, iad 90 ~20"}, "fra ams | iad", 0},
+		{"and those that differ less are not", []string{"fra 10 ~17, ams 35 ~17, iad 90 ~50"}, "fra | ams | iad", 0},
+		{"who differ no more are told apart", []string{"fra 10 ~20, ams 35 ~20", "fra 10 ~2, ams 35 ~2", "fra 10 ~2, ams 35 ~2", "fra 10 ~2, ams 35 ~2"}, "fra ams", 0},
+		{"... once they have moved by the band", []string{"fra 10 ~20, ams 35 ~20", "fra 10 ~2, ams 51 ~2", "fra 10 ~2, ams 51 ~2", "fra 10 ~2, ams 51 ~2"}, "fra | ams", 1},
+		{"who comes orders nobody anew", []string{"fra 10, ams 24", "fra 40, ams 26, iad 90", "fra 40, ams 26, iad 90", "fra 40, ams 26, iad 90"}, "fra ams | iad", 1},
 		{"one waits while another changes", []string{"fra 10, ams 30", slower, slower, slower + ", iad 1"}, "ams | fra", 1},
 		{"one is missed while another changes", []string{"fra 10, ams 30, iad 90", slower + ", iad 90", slower + ", iad 90", slower}, "ams | fra | iad", 1},
 	} {
@@ -252,7 +262,7 @@ func (s *slowDecider) step(now map[string]int, dwell, band int) map[string]int {
 	goes := func(r string, dwell int) bool {
 		return since(max(dwell, s.age), func(settled, measured map[string]int) bool { _, a := settled[r]; _, b := measured[r]; return a && !b })
 	}
-	change, young, late := false, false, false
+	change, pairs, young, late := false, false, false, false
 	for r := range now {
 		change, late = change || comes(r, dwell), late || comes(r, 2*dwell)
 		for q := range now {
@@ -271,6 +281,7 @@ func (s *slowDecider) step(now map[string]int, dwell, band int) map[string]int {
 				return stand(measured[r], measured[q]) == want && stand(settled[r], settled[q]) != want && moved > band
 			}
 			ripe := since(dwell, deviates)
+			pairs = pairs || ripe
 			change, young, late = change || ripe, young || since(0, deviates) && !ripe, late || since(2*dwell, deviates)
 		}
 	}
@@ -280,8 +291,24 @@ func (s *slowDecider) step(now map[string]int, dwell, band int) map[string]int {
 	if !change || young && !late {
 		return s.settled
 	}
+	// Without a pair that stands otherwise the others stay as they are, and who comes is as far from their mean as it is measured to be.
+	keep, off := !pairs && len(s.settled) >= 2, 0.0
+	if keep {
+		both := 0
+		for r, v := range now {
+			if was, held := s.settled[r]; held {
+				off, both = off+float64(was-v), both+1
+			}
+		}
+		off /= math.Max(float64(both), 1)
+	}
 	next := map[string]int{}
 	for r, v := range now {
+		if was, held := s.settled[r]; held && keep {
+			v = was
+		} else if keep {
+			v = max(0, int(math.Round(float64(v)+off)))
+		}
 		if _, held := s.settled[r]; held || comes(r, dwell) {
 			next[r] = v
 		}

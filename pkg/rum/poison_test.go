@@ -246,3 +246,23 @@ func TestPoisonDelegation(t *testing.T) {
 		t.Errorf("%d samples count, and it says %+v", accepted, got)
 	}
 }
+
+// TestPoisonRegion: a network with sources enough says nothing of a region that one of them alone measures, however often.
+func TestPoisonRegion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	network := german(1, 1, 0)
+	base := netip.MustParseAddr(network).As4()
+	for source := range 20 {
+		base[3] = byte(source)
+		w.Add([]rum.Sample{{Client: netip.AddrFrom4(base), Region: "fra", Latency: 20 * ms}})
+	}
+	for range rum.SourceBudget {
+		w.Add([]rum.Sample{{Client: netip.AddrFrom4(base), Region: "iad", Latency: 61 * ms}})
+	}
+	w.Tick(w.now())
+	shown := w.shown(netip.PrefixFrom(netip.AddrFrom4(base), 24).Masked().String())
+	if _, says := shown["iad"]; says || len(shown) != 1 {
+		t.Errorf("the network says %v, want what all of them measured alone", shown)
+	}
+}
