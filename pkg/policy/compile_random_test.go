@@ -102,13 +102,21 @@ func (s *scene) measure() {
 	}
 }
 
+// spread is by how much networks differ, in tenths of a millisecond: of some rungs, in any way that depends on the measurement alone.
+func (m *measurement) spread() int {
+	if len(m.rung.String())%3 > 0 {
+		return 0
+	}
+	return (len(m.region) + m.tenths) % 7 * 31
+}
+
 // orders are those of a Document, taken at once.
 func (s *scene) orders(doc *policy.Document) *rum.Orders {
 	return rum.NewDecider().Step(time.Unix(0, 0), policy.LatencyOptions(doc), func(o rum.Options) []rum.Scored {
 		by := map[rum.Rung][]rum.Score{}
 		for _, m := range s.measured {
 			if m.told(o) {
-				by[m.rung] = append(by[m.rung], rum.Score{Region: m.region, Score: time.Duration(m.tenths) * 100 * time.Microsecond, Samples: 1e9})
+				by[m.rung] = append(by[m.rung], rum.Score{Region: m.region, Score: time.Duration(m.tenths) * 100 * time.Microsecond, Spread: time.Duration(m.spread()) * 100 * time.Microsecond, Samples: 1e9})
 			}
 		}
 		var out []rum.Scored

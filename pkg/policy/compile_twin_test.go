@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -306,13 +307,21 @@ func (w *twin) regionsTold(rung rum.Rung, o rum.Options) int {
 	return len(regions)
 }
 
+// twinSpread is by how much the networks of a rung differ in its two best regions.
+func twinSpread(all []measurement) int {
+	slices.SortFunc(all, func(a, b measurement) int {
+		return cmp.Or(cmp.Compare(a.tenths, b.tenths), cmp.Compare(a.region, b.region))
+	})
+	return int(math.Round(math.Hypot(float64(all[0].spread()), float64(all[1].spread()))))
+}
+
 // byLatency splits a tier by what the finest rung says that knows the client; what it does not know is one tier behind. A rung that
 // knows one region alone knows nothing.
 func (w *twin) byLatency(k policy.Ranker, tier []*policy.Target, client netip.Prefix) [][]*policy.Target {
 	place := w.place(client)
-	score := map[string]string{}
+	score, spread := map[string]string{}, 0
 	for _, kind := range []rum.RungKind{rum.RungContinent, rum.RungCountry, rum.RungASN, rum.RungPrefix} {
-		of := map[string]string{}
+		of, all := map[string]string{}, []measurement(nil)
 		for _, m := range w.measured {
 			its := m.rung.Kind == kind && m.told(k.Latency) && w.regionsTold(m.rung, k.Latency) > 1
 			switch kind {
@@ -327,11 +336,12 @@ func (w *twin) byLatency(k policy.Ranker, tier []*policy.Target, client netip.Pr
 				its = its && len(codes) > 0 && m.rung.Code == codes[0]
 			}
 			if its {
+				all = append(all, m)
 				of[m.region] = fmt.Sprintf("%d.%d", m.tenths/10, m.tenths%10)
 			}
 		}
 		if len(of) > 1 { // of one region alone nothing follows
-			score = of
+			score, spread = of, twinSpread(all)
 		}
 	}
 	var known, rest []*policy.Target
@@ -346,6 +356,9 @@ func (w *twin) byLatency(k policy.Ranker, tier []*policy.Target, client netip.Pr
 		return [][]*policy.Target{tier}
 	}
 	band := twinDecimal(float64(k.Latency.Band.Microseconds()) / 1000)
+	if float64(spread)/10 > float64(k.Latency.Band.Microseconds())/1000 {
+		band = fmt.Sprintf("%d.%d", spread/10, spread%10)
+	}
 	out := banded(known, band, func(t *policy.Target) string { return score[t.Region.Name] })
 	if len(rest) > 0 {
 		out = append(out, rest)
