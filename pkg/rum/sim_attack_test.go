@@ -81,7 +81,7 @@ func TestSimAttack(t *testing.T) {
 		// Networks that know by themselves hear no liar. Those that live on a rung above may: honest networks measure a far region seldom, so
 		// that a tenth of the networks has more than a tenth of the votes on it, and of the few networks of a small country two can be a third.
 		// In the short run one such country is more than a percent of all.
-		bound := 4.0
+		bound := 6.0
 		if scale.whole {
 			bound = 1
 		}
