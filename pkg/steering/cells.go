@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
-	"slices"
 )
 
 // Cell is a block of client addresses: Start is the number of its first /24 (IPv4, 24 bits) or /56 (IPv6, 56 bits),
@@ -36,7 +35,7 @@ type cellIndex struct {
 	index6  []uint32 // by the shift6'ed bits behind 2000::/3: how many starts stand at or before its first block
 	shift6  uint8
 	first6  uint32 // number of the first IPv6 cell
-	cells   []Cell // all cells, by number
+	bits    []uint8 // by number: the cell's length
 	numbers uint32
 }
 
@@ -63,14 +62,17 @@ func newCellIndex(cells4, cells6 []Cell) (*cellIndex, error) {
 	}
 	x := &cellIndex{
 		root4: make([]uint32, 1<<16), first6: uint32(len(cells4)),
-		cells: slices.Concat(cells4, cells6), numbers: uint32(len(cells4) + len(cells6)),
+		bits: make([]uint8, 0, len(cells4)+len(cells6)), numbers: uint32(len(cells4) + len(cells6)),
 	}
+	x.leaf4 = make([]uint32, 0, leaves4(cells4)<<8)
 	for i, c := range cells4 {
 		x.fill4(c, uint32(i))
+		x.bits = append(x.bits, c.Bits)
 	}
 	x.start6 = make([]uint64, len(cells6))
 	for i, c := range cells6 {
 		x.start6[i] = c.Start
+		x.bits = append(x.bits, c.Bits)
 	}
 	x.buildIndex6()
 	return x, nil
@@ -91,6 +93,16 @@ func covers(cells []Cell, width uint8) error {
 	return nil
 }
 
+// leaves4 counts the /16s that are split: a leaf grown one by one would end up with room for a quarter more.
+func leaves4(cells []Cell) (n int) {
+	for _, c := range cells {
+		if c.Bits > 16 && c.Start&255 == 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // fill4 enters one IPv4 cell.
 func (x *cellIndex) fill4(c Cell, number uint32) {
 	n := c.blocks(CellBitsMax4)
@@ -103,7 +115,7 @@ func (x *cellIndex) fill4(c Cell, number uint32) {
 	slot := &x.root4[c.Start>>8]
 	if *slot&leafFlag == 0 { // cells come in order: the first of this /16
 		*slot = leafFlag | uint32(len(x.leaf4)>>8)
-		x.leaf4 = append(x.leaf4, make([]uint32, 256)...)
+		x.leaf4 = x.leaf4[:len(x.leaf4)+256]
 	}
 	at := uint64(*slot&^leafFlag)<<8 | c.Start&255
 	for i := at; i < at+n; i++ {
@@ -157,9 +169,15 @@ func (x *cellIndex) find6(block uint64) uint32 {
 	return lo
 }
 
-// prefix is a cell, as people write it.
-func (x *cellIndex) prefix(number uint32) netip.Prefix {
-	return x.cells[number].Prefix(number < x.first6)
+// prefix is a client's cell, as people write it.
+func (x *cellIndex) prefix(c Client, number uint32) netip.Prefix {
+	cell := Cell{Bits: x.bits[number]}
+	width := uint8(CellBitsMax6)
+	if c.V4 {
+		width = CellBitsMax4
+	}
+	cell.Start = c.block() &^ (cell.blocks(width) - 1)
+	return cell.Prefix(c.V4)
 }
 
 // publish gives each cell its scope: the length of the shortest prefix around it in which all cells have its plan
