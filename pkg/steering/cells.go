@@ -34,7 +34,7 @@ type cellIndex struct {
 	start6  []uint64 // first /56 of each IPv6 cell, sorted
 	index6  []uint32 // by the shift6'ed bits behind 2000::/3: how many starts stand at or before its first block
 	shift6  uint8
-	first6  uint32 // number of the first IPv6 cell
+	first6  uint32  // number of the first IPv6 cell
 	bits    []uint8 // by number: the cell's length
 	numbers uint32
 }
