@@ -1,12 +1,12 @@
 package steering
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"net/netip"
 	"slices"
 )
@@ -140,6 +140,7 @@ type layout struct {
 	planAt   []uint32 // by class: where its plan begins in plans
 	plans    []uint16 // count of tiers, then for each tier its length and entries
 	long     []longCell
+	entries  int // how many its plans may name
 	byClient bool
 	scopes   int // published, different
 }
@@ -261,7 +262,7 @@ func (t *Table) addLayout(spec *Spec, s *Layout) error {
 	if len(s.Classes) != int(t.cells.numbers) || len(s.Plans) > ClassesMax || s.Entries > EntriesMax {
 		return fmt.Errorf("%d classed cells of %d, %d plans, %d entries", len(s.Classes), t.cells.numbers, len(s.Plans), s.Entries)
 	}
-	l := layout{byClient: s.ByClient, planAt: make([]uint32, len(s.Plans)), cells: make([]uint32, len(s.Classes))}
+	l := layout{byClient: s.ByClient, entries: s.Entries, planAt: make([]uint32, len(s.Plans)), cells: make([]uint32, len(s.Classes))}
 	equal := map[string]uint32{}
 	for class, plan := range s.Plans {
 		flat, err := flatten(plan, s.Entries)
@@ -522,36 +523,41 @@ func (c Client) contains(d Client) bool {
 
 // id hashes all that decides answers, in order.
 func (s *Spec) id() string {
-	h := idHash{sha256.New()}
+	sum := sha256.New()
+	h := idHash{bufio.NewWriterSize(sum, 1<<14)}
 	h.num(drawVersion, uint64(len(s.Targets)), uint64(len(s.Pools)), uint64(len(s.Layouts)), uint64(len(s.Policies)), flag(s.GeoLost))
 	for i := range s.Targets {
 		g := &s.Targets[i]
 		h.num(g.Hash, uint64(g.Pool), uint64(g.Weight), uint64(len(g.V4)), uint64(len(g.V6)), uint64(len(g.Host)))
 		for _, a := range slices.Concat(g.V4, g.V6) {
-			h.Write(a.AsSlice())
+			_, _ = h.Write(a.AsSlice())
 		}
-		h.Write(g.Host)
+		_, _ = h.Write(g.Host)
 	}
 	for _, p := range s.Pools {
 		h.num(uint64(p.MinUp), flag(p.HasFallback))
 	}
-	for _, c := range slices.Concat(s.Cells4, s.Cells6) {
-		h.num(c.Start<<8 | uint64(c.Bits))
+	for _, cells := range [][]Cell{s.Cells4, s.Cells6} {
+		for _, c := range cells {
+			h.num(c.Start<<8 | uint64(c.Bits))
+		}
 	}
 	for i := range s.Layouts {
 		l := &s.Layouts[i]
 		h.num(uint64(len(l.Plans)), uint64(len(l.Long)), flag(l.ByClient))
 		for _, p := range l.Plans {
 			for _, tier := range p {
-				h.Write([]byte(planKey(tier)))
+				_, _ = h.WriteString(planKey(tier))
 				h.num(uint64(len(tier)))
 			}
 			h.num(uint64(len(p)))
 		}
-		h.nums(l.Classes)
-		for _, long := range l.Long {
+		for _, class := range l.Classes {
+			h.num32(class)
+		}
+		for _, long := range slices.SortedFunc(slices.Values(l.Long), func(a, b LongCell) int { return ClientFrom(a.Prefix).compare(ClientFrom(b.Prefix)) }) {
 			h.num(uint64(long.Class), uint64(long.Prefix.Bits()))
-			h.Write(long.Prefix.Addr().AsSlice())
+			_, _ = h.Write(long.Prefix.Addr().AsSlice())
 		}
 	}
 	for i := range s.Policies {
@@ -561,30 +567,22 @@ func (s *Spec) id() string {
 			h.num(uint64(id))
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
+	_ = h.Flush() // a hash never refuses
+	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
-// idHash writes numbers into a hash.
-type idHash struct{ hash.Hash }
+// idHash writes numbers into a hash, many at a time.
+type idHash struct{ *bufio.Writer }
 
 func (h idHash) num(vs ...uint64) {
 	for _, v := range vs {
-		var b [8]byte
-		binary.LittleEndian.PutUint64(b[:], v)
-		h.Write(b[:])
+		_, _ = h.Write(binary.LittleEndian.AppendUint64(h.AvailableBuffer(), v))
 	}
 }
 
-// nums writes a long run of small numbers in pieces.
-func (h idHash) nums(vs []uint32) {
-	b := make([]byte, 0, 1<<14)
-	for i, v := range vs {
-		b = binary.LittleEndian.AppendUint32(b, v)
-		if len(b) == cap(b) || i == len(vs)-1 {
-			h.Write(b)
-			b = b[:0]
-		}
-	}
+// num32 writes a small number.
+func (h idHash) num32(v uint32) {
+	_, _ = h.Write(binary.LittleEndian.AppendUint32(h.AvailableBuffer(), v))
 }
 
 func flag(b bool) uint64 {
