@@ -73,11 +73,19 @@ type compiler struct {
 	sets  map[[2]int]int                // answerSets by layout and answers
 }
 
+// newCompiler begins a Compile.
+func newCompiler(doc *Document, in Input) *compiler {
+	return &compiler{
+		doc: doc, in: in, flats: map[*Target]steering.TargetID{}, pools: map[*Pool]uint32{}, sets: map[[2]int]int{},
+		out: &Compiled{Document: doc, networks: in.Networks},
+	}
+}
+
 // Compile makes the Table of a checked Document: pure, and the same on every node that is given the same. The findings
 // are what only clients' places can show, such as a fence that leaves some of them nothing; with an error among them
 // there is no Compiled.
 func Compile(doc *Document, in Input) (*Compiled, source.Findings) {
-	c := &compiler{doc: doc, in: in, flats: map[*Target]steering.TargetID{}, pools: map[*Pool]uint32{}, sets: map[[2]int]int{}, out: &Compiled{Document: doc, networks: in.Networks}}
+	c := newCompiler(doc, in)
 	c.addPools()
 	layouts, layoutOf := groupLayouts(doc)
 	c.out.layouts, c.out.layoutOf = layouts, layoutOf
@@ -170,7 +178,17 @@ func (c *compiler) addPolicy(p *Policy, at int) {
 	case ServFail:
 		s.AllDown = steering.ServFail
 	}
-	var all []steering.TargetID // by the compiler's entries
+	all := c.targetsOf(p)
+	c.checkFamilies(p, l, all)
+	c.checkAnswerSets(p, at)
+	for _, e := range l.used {
+		s.Targets = append(s.Targets, all[e])
+	}
+	c.spec.Policies = append(c.spec.Policies, s)
+}
+
+// targetsOf lists a policy's targets, by the compiler's entries.
+func (c *compiler) targetsOf(p *Policy) (all []steering.TargetID) {
 	for _, pool := range slotsOf(p) {
 		for _, t := range pool.Targets {
 			id := steering.TargetID(t.Index)
@@ -180,12 +198,7 @@ func (c *compiler) addPolicy(p *Policy, at int) {
 			all = append(all, id)
 		}
 	}
-	c.checkFamilies(p, l, all)
-	c.checkAnswerSets(p, at)
-	for _, e := range l.used {
-		s.Targets = append(s.Targets, all[e])
-	}
-	c.spec.Policies = append(c.spec.Policies, s)
+	return all
 }
 
 // flatten gives the twin of a host-name target that has the addresses of the host.
