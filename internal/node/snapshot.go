@@ -82,7 +82,7 @@ func (m *inMemory) restore() *loaded {
 		return nil
 	}
 	log := m.cfg.logger()
-	data, err := durable.Read(m.cfg.stateFile("table"))
+	data, err := durable.Peek(m.cfg.stateFile("table")) // not set aside: the next one replaces it
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			log.Warn("the table that was kept cannot be read: it is compiled", "error", err.Error())
@@ -123,7 +123,7 @@ func (n *Node) whenWhole(run func(context.Context) error) func(context.Context) 
 
 // keepTable keeps the table of a load for the next start, unless it is kept already.
 func (n *Node) keepTable(l *loaded) {
-	if l.from == (tableKey{}) || l.from == n.kept {
+	if n.audit == nil || l.from == (tableKey{}) || l.from == n.kept { // without the record the folder is another server's
 		return
 	}
 	data := append(l.from[:len(l.from):len(l.from)], l.compiled.Table.Encode()...)

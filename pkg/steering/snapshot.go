@@ -71,12 +71,15 @@ func Decode(data []byte) (*Table, error) {
 	if r.failed || len(r.data) > 0 {
 		return nil, errSnapshot
 	}
-	t, err := Build(s)
+	hashed := make(chan string)
+	go func() { hashed <- s.id() }() // a start waits for this, and the hash is a third of it
+	t, err := build(s)
+	is := <-hashed
 	if err != nil {
 		return nil, err
 	}
-	if t.id != id {
-		return nil, fmt.Errorf("it is table %s, and says %q", t.id, id)
+	if t.id = is; is != id {
+		return nil, fmt.Errorf("it is table %s, and says %q", is, id)
 	}
 	return t, nil
 }

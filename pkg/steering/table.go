@@ -196,6 +196,15 @@ func (t *target) exists(y Type) bool {
 
 // Build checks a Spec and makes the Table. An error is a fault of the compiler that filled the Spec, never of a file.
 func Build(spec *Spec) (*Table, error) {
+	t, err := build(spec)
+	if err == nil {
+		t.id = spec.id()
+	}
+	return t, err
+}
+
+// build is Build without the id.
+func build(spec *Spec) (*Table, error) {
 	cells, err := newCellIndex(spec.Cells4, spec.Cells6)
 	if err != nil {
 		return nil, err
@@ -219,7 +228,6 @@ func Build(spec *Spec) (*Table, error) {
 			return nil, fmt.Errorf("policy %d: %w", i, err)
 		}
 	}
-	t.id = spec.id()
 	return t, nil
 }
 
