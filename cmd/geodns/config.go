@@ -20,6 +20,7 @@ import (
 
 	"geodns/internal/node"
 	"geodns/internal/source"
+	"geodns/pkg/api"
 	"geodns/pkg/dnswire"
 	"geodns/pkg/geo"
 	"geodns/pkg/operator"
@@ -145,6 +146,7 @@ func rumSettings() []setting {
 			key: "rum::proxies", env: "GEODNS_RUM_PROXIES", flag: "rum-proxies", value: []string{},
 			usage: "proxies before it, whose X-Forwarded-For is believed",
 		},
+		{key: "rum::sample", env: "GEODNS_RUM_SAMPLE", flag: "rum-sample", value: api.PlanSampleDefault, usage: "part of page views that are to measure"},
 		{key: "rum::interval", env: "GEODNS_RUM_INTERVAL", flag: "rum-interval", value: rum.IntervalDefault.String(), usage: "time between two counts of what was measured"},
 		{key: "rum::window", env: "GEODNS_RUM_WINDOW", flag: "rum-window", value: rum.WindowDefault.String(), usage: "what is older does not count; a multiple of the interval"},
 		{
@@ -212,6 +214,7 @@ type fileConfig struct {
 		Plain        bool     `mapstructure:"plain"`
 		AllowOrigins []string `mapstructure:"allow_origins"`
 		Proxies      []string `mapstructure:"proxies"`
+		Sample       float64  `mapstructure:"sample"`
 		Interval     string   `mapstructure:"interval"`
 		Window       string   `mapstructure:"window"`
 		MinSources   int      `mapstructure:"min_sources"`

@@ -83,10 +83,11 @@ func (r *resolver) rum(raw *fileConfig) node.RUM {
 	in := &raw.RUM
 	cfg := node.RUM{
 		Certificate: r.file("rum::certificate", in.Certificate), Key: r.file("rum::key", in.Key), Plain: in.Plain, Origins: in.AllowOrigins,
-		Proxies: r.prefixes("rum::proxies", in.Proxies), MinSources: in.MinSources, MaxSketches: in.MaxSketches,
+		Proxies: r.prefixes("rum::proxies", in.Proxies), Sample: in.Sample, MinSources: in.MinSources, MaxSketches: in.MaxSketches,
 		Interval: r.duration("rum::interval", in.Interval, rumIntervalMin, rumIntervalMax),
 		Window:   r.duration("rum::window", in.Window, rumIntervalMin, rumWindowMax),
 	}
+	r.check("rum::sample", in.Sample > 0 && in.Sample <= 1, "%g is no part above 0 and at most 1", in.Sample)
 	r.inRange("rum::min_sources", in.MinSources)
 	r.inRange("rum::max_sketches", in.MaxSketches)
 	whole := cfg.Interval == 0 || cfg.Window >= cfg.Interval && cfg.Window%cfg.Interval == 0

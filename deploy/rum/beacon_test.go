@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,9 +37,9 @@ const (
 	sizeMax = 2000
 	// delay is what the far region takes longer than the near one.
 	delay = 80 * time.Millisecond
-	// differenceMin and differenceMax are what may come of it on a busy machine.
-	differenceMin, differenceMax = 60.0, 150.0 // ms
-	// warmUp is what the first request of the near region takes: if it counted, near would be farther than far.
+	// coarse is what two readings of a browser's clock, and what a report rounds, may be off by.
+	coarse = time.Millisecond
+	// warmUp is what the first request of the near region takes: if it counted, near would take longer than was left for it.
 	warmUp = 400 * time.Millisecond
 	// caseLimit is how long a case may take: two time-outs of the script, and a browser on a busy machine.
 	caseLimit = time.Minute
@@ -99,20 +100,44 @@ type probe struct {
 	secure bool          // it speaks TLS and HTTP/2
 	hidden bool          // it does not allow its timing to be seen
 	mute   bool          // it never answers
-	asked  atomic.Int32
-	healed atomic.Bool // it has no delay any more
+	healed atomic.Bool   // it has no delay any more
+
+	mu       sync.Mutex  // guards the following
+	asked    []time.Time // when each request came
+	answered []time.Time // when each answer began, after its delay
+}
+
+// times are when requests came, and when their answers began.
+func (p *probe) times() (asked, answered []time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.asked), slices.Clone(p.answered)
+}
+
+// came notes a request, and says how long its answer is to take.
+func (p *probe) came() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = append(p.asked, time.Now())
+	switch {
+	case p.healed.Load():
+		return 0
+	case len(p.asked) == 1 && p.first > 0:
+		return p.first
+	}
+	return p.delay
+}
+
+// answers notes that an answer begins.
+func (p *probe) answers() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answered = append(p.answered, time.Now())
 }
 
 // ServeHTTP answers late, or never.
 func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	wait := p.delay
-	if p.asked.Add(1) == 1 && p.first > 0 {
-		wait = p.first
-	}
-	if p.healed.Load() {
-		wait = 0
-	}
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(p.came())
 	defer timer.Stop()
 	if p.mute {
 		<-r.Context().Done()
@@ -126,6 +151,7 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !p.hidden {
 		w.Header().Set("Timing-Allow-Origin", "*")
 	}
+	p.answers()
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -220,17 +246,17 @@ const (
 
 // scene is a page with the script on it, and what must come of it.
 type scene struct {
-	name       string
-	near, far  *probe // nil: dead
-	unlucky    bool   // the page is not of the sample
-	down       bool   // the collector is
-	attribute  string // of the script, with %s for the collector; empty: the usual one
-	noConnect  bool   // the page's policy permits the collector, and no probe
-	prepare    string // runs before the page's scripts
-	saveData   bool
-	until      when
-	difference bool   // far takes longer than near by the delay
-	errors     string // regions with their errors
+	name      string
+	near, far *probe // nil: dead
+	unlucky   bool   // the page is not of the sample
+	down      bool   // the collector is
+	attribute string // of the script, with %s for the collector; empty: the usual one
+	noConnect bool   // the page's policy permits the collector, and no probe
+	prepare   string // runs before the page's scripts
+	saveData  bool
+	until     when
+	timed     bool   // both regions answer, and the times must be those of their second requests
+	errors    string // regions with their errors
 }
 
 // scenes is what may happen.
@@ -241,24 +267,24 @@ func scenes() []scene {
 		return fmt.Sprintf("Object.defineProperty(Navigator.prototype, %q, {get: () => %s});", name, value)
 	}
 	return []scene{
-		{name: "two regions", near: near(), far: far(), difference: true},
+		{name: "two regions", near: near(), far: far(), timed: true},
 		{
 			name: "timing is not allowed to be seen", near: &probe{first: warmUp, hidden: true}, far: &probe{delay: delay, hidden: true},
-			difference: true,
+			timed: true,
 		},
 		{
 			name: "TLS", near: &probe{first: warmUp, secure: true}, far: &probe{delay: delay, secure: true},
-			difference: true,
+			timed: true,
 		},
 		{name: "a dead region", near: near(), errors: "far error"},
 		{name: "all are dead", errors: "near error, far error"},
 		{name: "a region that never answers", near: near(), far: &probe{mute: true}, errors: "far timeout"},
 		{
-			name: "no requestIdleCallback", near: near(), far: far(), difference: true,
+			name: "no requestIdleCallback", near: near(), far: far(), timed: true,
 			prepare: "delete window.requestIdleCallback;",
 		},
 		{
-			name: "added after the page", near: near(), far: far(), difference: true, attribute: `type="text/plain" data-rum="%s"`,
+			name: "added after the page", near: near(), far: far(), timed: true, attribute: `type="text/plain" data-rum="%s"`,
 			prepare: `addEventListener('load', () => setTimeout(() => {
 				const agreed = document.createElement('script'), waits = document.querySelector('script');
 				agreed.src = waits.src;
@@ -507,7 +533,31 @@ func (s *scene) check(t *testing.T, beacon string, taken []rum.Sample) {
 	if all := strings.Join(failed, ", "); all != s.errors {
 		t.Errorf("beacon %s: errors %q, want %q", body, all, s.errors)
 	}
-	if more := got.Samples[1].MS - got.Samples[0].MS; s.difference && (more < differenceMin || more > differenceMax) {
-		t.Errorf("beacon %s: far takes %.1f ms longer than near, want %.0f to %.0f", body, more, differenceMin, differenceMax)
+	if s.timed {
+		s.checkTimes(t, got.Samples[0].MS, got.Samples[1].MS)
+	}
+}
+
+// checkTimes holds what the page measured against what the probe ends saw. However busy the machine is, a second request takes no less
+// than its delay, begins after the first one is answered, and is answered before the page goes on: with far after near, with its beacon
+// after far.
+func (s *scene) checkTimes(t *testing.T, near, far float64) {
+	t.Helper()
+	_, nearAnswered := s.near.times()
+	farAsked, farAnswered := s.far.times()
+	if len(nearAnswered) != 2 || len(farAsked) != 2 || len(farAnswered) != 2 {
+		t.Fatalf("near answered %d requests, far %d of %d, want two of each", len(nearAnswered), len(farAnswered), len(farAsked))
+	}
+	for _, m := range []struct {
+		region      string
+		ms          float64
+		least, most time.Duration
+	}{
+		{"near", near, s.near.delay, farAsked[0].Sub(nearAnswered[0])},
+		{"far", far, s.far.delay, time.Since(farAnswered[0])},
+	} {
+		if took := time.Duration(m.ms * float64(time.Millisecond)); took < m.least-coarse || took > m.most+coarse {
+			t.Errorf("%s took %s, which cannot be: want %s to %s", m.region, took, m.least, m.most)
+		}
 	}
 }

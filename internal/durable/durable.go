@@ -121,6 +121,22 @@ func Read(path string) ([]byte, error) {
 	return payload, err
 }
 
+// Load is Read for whoever knows what a payload must be: one that decode gives
+// an error for is set aside as well, and is a [*CorruptError] with that reason.
+// With any error the value is the zero one.
+func Load[T any](path string, decode func(payload []byte) (T, error)) (T, error) {
+	var none T
+	payload, err := Read(path)
+	if err != nil {
+		return none, err
+	}
+	value, err := decode(payload)
+	if err != nil {
+		return none, SetAside(path, err.Error())
+	}
+	return value, nil
+}
+
 // Peek is Read for whoever may not change the folder: a file whose content does
 // not hold stays where it is, and the [*CorruptError] has no Aside.
 func Peek(path string) ([]byte, error) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -254,6 +255,47 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("not set aside: %v", readErr)
 		}
 	})
+}
+
+// TestLoad covers reading a payload that is what it must be, one that is not, a
+// file that does not hold, and none.
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "state")
+	load := func() (int, error) {
+		return durable.Load(path, func(payload []byte) (int, error) { return strconv.Atoi(string(payload)) })
+	}
+	if got, err := load(); got != 0 || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %d, error %v, want fs.ErrNotExist", got, err)
+	}
+	if err := durable.Write(path, []byte("42")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := load(); got != 42 || err != nil {
+		t.Errorf("read %d, %v", got, err)
+	}
+	wantNames(t, dir, "state")
+	// Of a number that is too large, Atoi gives the largest as well.
+	for _, payload := range []string{"no number", "99999999999999999999"} {
+		if err := durable.Write(path, []byte(payload)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := load()
+		corrupt, ok := errors.AsType[*durable.CorruptError](err)
+		if got != 0 || !ok || corrupt.Aside != path+".corrupt" || !strings.Contains(corrupt.Reason, payload) {
+			t.Errorf("%s: %d, %v", payload, got, err)
+		}
+		wantNames(t, dir, "state.corrupt")
+	}
+	if err := os.WriteFile(path, []byte("hello\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := load()
+	if corrupt, ok := errors.AsType[*durable.CorruptError](err); !ok || !strings.Contains(corrupt.Reason, "its header is not") {
+		t.Errorf("a file that does not hold: %v", err)
+	}
+	wantNames(t, dir, "state.corrupt")
 }
 
 // TestPeek covers reading without a change: a whole file, one that does not

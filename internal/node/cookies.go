@@ -165,13 +165,8 @@ func newKeeper(path string, log *slog.Logger) *keeper {
 		k.renew()
 		return k
 	}
-	text, err := durable.Read(path)
-	if err == nil {
-		if k.kept, err = decodeKept(text); err != nil {
-			err = fmt.Errorf("%q: %w", path, err)
-		}
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	var err error
+	if k.kept, err = durable.Load(path, decodeKept); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		log.Warn("the cookie secret that was kept cannot be used; a new one is made, and cookies handed out before are renewed", "error", err.Error())
 	}
 	k.renew()

@@ -174,6 +174,9 @@ func TestOwnSecretKept(t *testing.T) {
 		"short before":       `{"secret":"` + secretA + `","before":"` + secretB[1:] + `","made":"2000-01-01T00:00:00Z","renew":"2000-01-02T00:00:00Z"}`,
 	} {
 		spoilt(name, func() error { return durable.Write(path, []byte(text)) })
+		if aside, readErr := durable.Peek(path + ".corrupt"); readErr != nil || string(aside) != text {
+			t.Errorf("%s: set aside is %q, %v", name, aside, readErr)
+		}
 	}
 	hides(t, log.text.String())
 	text, err := durable.Read(path)

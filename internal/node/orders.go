@@ -25,15 +25,10 @@ func (n *Node) openOrders() {
 	if path == "" {
 		return
 	}
-	data, err := durable.Read(path)
-	if err == nil {
-		var d *rum.Decider
-		if d, err = rum.DecodeDecider(data); err == nil {
-			n.decider = d
-			return
-		}
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	switch before, err := durable.Load(path, rum.DecodeDecider); {
+	case err == nil:
+		n.decider = before
+	case !errors.Is(err, fs.ErrNotExist):
 		n.log.Warn("the orders of before cannot be read, and are made anew", "error", err.Error())
 	}
 }

@@ -1,15 +1,20 @@
 package node_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"geodns/internal/durable"
 	"geodns/internal/node"
+	"geodns/pkg/policy"
 )
 
 // measured is a policy by what users measured, and by the order of the file where nobody did.
@@ -71,7 +76,11 @@ func TestOrders(t *testing.T) {
 		t.Errorf("another network gets %s", got)
 	}
 	_, text := sendTo(t, http.MethodGet, "http://"+n.APIAddr().String()+"/v1/explain?name=www.example.com&client=193.0.6.0%2F24", "", "")
-	if !strings.Contains(text, near) || !strings.Contains(text, "samples") {
+	var explained policy.Explanation
+	if err := json.Unmarshal([]byte(text), &explained); err != nil || len(explained.Tiers) == 0 || len(explained.Tiers[0].Measured) != 1 {
+		t.Fatalf("explained as\n%s", text)
+	}
+	if m := explained.Tiers[0].Measured[0]; m.Region != "fra" || m.Rung != near || m.Settled <= 0 || m.Now == nil || m.Now.Samples <= 0 {
 		t.Errorf("explained as\n%s", text)
 	}
 	stop()
@@ -83,6 +92,26 @@ func TestOrders(t *testing.T) {
 		got, _ := answer(near)
 		return got == "127.0.0.21"
 	})
+}
+
+// TestOrdersSpoilt: saved orders that are none are set aside, so that a person can look at them, and cost no more than themselves.
+func TestOrdersSpoilt(t *testing.T) {
+	logged := new(logText)
+	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": measured})
+	cfg.Log = slog.New(slog.NewTextHandler(logged, nil))
+	path := filepath.Join(cfg.State, "orders")
+	if err := durable.Write(path, []byte("no orders")); err != nil {
+		t.Fatal(err)
+	}
+	n, stop := run(t, cfg)
+	defer stop()
+	if got := addrs(ask(t, n, "www.example.com.", dns.TypeA, "193.0.6.0/24")); got != "127.0.0.21" {
+		t.Errorf("answer %s", got)
+	}
+	aside, err := durable.Peek(path + ".corrupt")
+	if text := logged.String(); err != nil || string(aside) != "no orders" || !strings.Contains(text, "are made anew") || !strings.Contains(text, "set aside") {
+		t.Errorf("set aside is %q, %v; logged %s", aside, err, text)
+	}
 }
 
 // TestProposals: what users measured makes a diff of the maps, with its evidence, and changes nothing by itself.

@@ -24,6 +24,9 @@ type RUM struct {
 	Origins     []string       // whose pages may send
 	Proxies     []netip.Prefix // whose X-Forwarded-For is believed
 
+	// Sample is the part of page views that are to measure; 0 is the default of package api.
+	Sample float64
+
 	// Zero is the default of package rum.
 	Interval, Window        time.Duration
 	MinSources, MaxSketches int
@@ -76,7 +79,8 @@ func (n *Node) listenRUM() error {
 	}
 	var err error
 	n.beacons, err = api.NewBeacons(api.BeaconConfig{
-		Listen: at, TLS: n.access.beaconTLS(), Origins: n.cfg.RUM.Origins, Proxies: n.cfg.RUM.Proxies, Add: n.rum.Add, Probes: n.probes, Log: n.log,
+		Listen: at, TLS: n.access.beaconTLS(), Origins: n.cfg.RUM.Origins, Proxies: n.cfg.RUM.Proxies, Sample: n.cfg.RUM.Sample,
+		Add: n.rum.Add, Probes: n.probes, Log: n.log,
 	})
 	if err != nil {
 		return err
@@ -104,6 +108,7 @@ func (n *Node) apiRUM() api.RUM {
 			s := api.RUMStatusOf(&stats, view)
 			if n.beacons != nil {
 				s.Listen, s.Beacons, s.Plans = n.RUMAddr().String(), n.beacons.Results(), n.beacons.Plans()
+				s.TurnedAway = n.beacons.ConnectionsRefused()
 			}
 			return s
 		},
@@ -138,7 +143,10 @@ func (n *Node) probes(client netip.Addr) []api.Probed {
 	return orderProbes(n.served.Load().now.measurable.probed, p, scores)
 }
 
-// orderProbes puts regions in order: scored ones first, then those that are nearer, then those without a place.
+// nowhere is the nearness of what has no place: below that of any that has.
+const nowhere = -2
+
+// orderProbes puts regions in order, scored ones first, then those that are nearer, then those without a place, and says which is nearest.
 func orderProbes(regions []*policy.Region, p geo.Place, scores []rum.Score) []api.Probed {
 	type ranked struct {
 		api.Probed
@@ -148,7 +156,7 @@ func orderProbes(regions []*policy.Region, p geo.Place, scores []rum.Score) []ap
 	}
 	all := make([]ranked, 0, len(regions))
 	for _, r := range regions {
-		one := ranked{Probed: api.Probed{Region: r.Name, URL: r.Probe}, near: -2}
+		one := ranked{Probed: api.Probed{Region: r.Name, URL: r.Probe}, near: nowhere}
 		if one.score = slices.IndexFunc(scores, func(s rum.Score) bool { return s.Region == r.Name }); one.score < 0 {
 			one.score = len(scores)
 		}
@@ -156,6 +164,15 @@ func orderProbes(regions []*policy.Region, p geo.Place, scores []rum.Score) []ap
 			one.near = nearness(r.Lat, r.Lon, p.Lat, p.Lon)
 		}
 		all = append(all, one)
+	}
+	nearest := -1
+	for i := range all {
+		if all[i].near > nowhere && (nearest < 0 || all[i].near > all[nearest].near) {
+			nearest = i
+		}
+	}
+	if nearest >= 0 {
+		all[nearest].Nearest = true
 	}
 	slices.SortStableFunc(all, func(a, b ranked) int { return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(b.near, a.near)) })
 	out := make([]api.Probed, len(all))

@@ -115,7 +115,7 @@ policies: [{name: www, rules: [{name: all, pool: web}], all_down: serve-all}]
 	}
 }
 
-// TestOrderProbes: what was measured comes before what is near, and that before what has no place.
+// TestOrderProbes: what was measured comes before what is near, and that before what has no place; the nearest is marked wherever it stands.
 func TestOrderProbes(t *testing.T) {
 	regions := []*policy.Region{
 		{Name: "ams", HasLocation: true, Lat: 52.4, Lon: 4.9, Probe: "a"},
@@ -131,11 +131,16 @@ func TestOrderProbes(t *testing.T) {
 		want   string
 	}{
 		{"nothing is known", geo.Place{}, nil, "ams any fra syd"},
-		{"by distance", munich, nil, "fra ams syd any"},
-		{"measured", munich, []rum.Score{{Region: "syd"}, {Region: "gone"}, {Region: "ams"}}, "syd ams fra any"},
+		{"by distance", munich, nil, "fra* ams syd any"},
+		{"measured", munich, []rum.Score{{Region: "syd"}, {Region: "gone"}, {Region: "ams"}}, "syd ams fra* any"},
+		{"measured, at no known place", geo.Place{}, []rum.Score{{Region: "syd"}}, "syd ams any fra"},
+		{"on the other side", geo.Place{HasLocation: true, Lat: -34, Lon: 151}, []rum.Score{{Region: "any"}}, "any syd* fra ams"},
 	} {
 		var got []string
 		for _, p := range node.OrderProbes(regions, tt.at, tt.scores) {
+			if p.Nearest {
+				p.Region += "*"
+			}
 			got = append(got, p.Region)
 		}
 		if !slices.Equal(got, strings.Fields(tt.want)) {

@@ -100,13 +100,13 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := listenTCP(cfg.Listen, ConnectionsMax)
+	listener, err := listenTCP(cfg.Listen, false)
 	if err != nil {
 		return nil, fmt.Errorf("api.listen: %w", err)
 	}
 	return &Server{
 		name:     "api",
-		listener: listener,
+		listener: netutil.LimitListener(listener, ConnectionsMax),
 		http: &http.Server{
 			Handler:           handler,
 			TLSConfig:         cfg.TLS.Clone(),
@@ -124,17 +124,16 @@ func New(cfg Config) (*Server, error) {
 	}, nil
 }
 
-// listenTCP binds an address for so many connections at a time.
-func listenTCP(at netip.AddrPort, most int) (net.Listener, error) {
+// listenTCP binds an address. Where both families are wanted [::] is every address of the host, else every one of IPv6.
+func listenTCP(at netip.AddrPort, both bool) (net.Listener, error) {
 	at, family := netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), "tcp6"
-	if at.Addr().Is4() { // "tcp" would have 0.0.0.0 listen to IPv6 as well
+	switch {
+	case at.Addr().Is4(): // "tcp" would have 0.0.0.0 listen to IPv6 as well
 		family = "tcp4"
+	case both && at.Addr().IsUnspecified():
+		family = "tcp"
 	}
-	listener, err := net.Listen(family, at.String())
-	if err != nil {
-		return nil, err
-	}
-	return netutil.LimitListener(listener, most), nil
+	return net.Listen(family, at.String())
 }
 
 // CheckListen says what is missing before the API may listen at an address, nil if nothing is: on any but loopback there are TLS

@@ -24,7 +24,7 @@ func TestDeployedRoles(t *testing.T) {
 	if !ok || len(findings) > 0 {
 		t.Fatal(findings)
 	}
-	names := []string{"viewer", "oncall", "web-team", "deploy-ci", "scraper", "status", "voter"}
+	names := []string{"viewer", "oncall", "web-team", "deploy-ci", "scraper", "status", "rum-feed", "rum-reader", "voter"}
 	if roles.Count() != len(names) {
 		t.Errorf("%d roles, want %v", roles.Count(), names)
 	}
@@ -35,6 +35,12 @@ func TestDeployedRoles(t *testing.T) {
 		}
 		if got := p.MaySome("leases", "override"); got != (name == "oncall") {
 			t.Errorf("%s: may override: %v", name, got)
+		}
+	}
+	for name, want := range map[string][2]bool{"rum-feed": {false, true}, "rum-reader": {true, false}, "viewer": {true, false}} {
+		p := roles.Token(&api.Token{Name: "t", Roles: []string{name}})
+		if got := [2]bool{p.MaySome("rum", "read"), p.MaySome("rum", "write")}; got != want {
+			t.Errorf("%s: may read and write what users measured: %v", name, got)
 		}
 	}
 	team := roles.Token(&api.Token{Name: "t", Roles: []string{"web-team"}})

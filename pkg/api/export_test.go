@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 	"crypto/subtle"
+	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -122,3 +124,19 @@ func DecodeLine(line []byte) rum.Sample { return decodeLine(line) }
 
 // ChoosePlan gives the regions of a plan.
 func ChoosePlan(regions []Probed, random uint64) []Probed { return choosePlan(regions, random) }
+
+// BeaconSourceConnectionsMax bounds the connections of one source.
+const BeaconSourceConnectionsMax = beaconSourceConnectionsMax
+
+// LimitSources bounds the connections of each source.
+func LimitSources(l net.Listener, most int, exempt func(netip.Addr) bool, refused *atomic.Uint64) net.Listener {
+	return limitSources(l, most, exempt, refused)
+}
+
+// SourcesOpen counts the sources of which a listener has a connection.
+func SourcesOpen(l net.Listener) int {
+	sources, _ := l.(*sourceListener)
+	sources.mu.Lock()
+	defer sources.mu.Unlock()
+	return len(sources.open)
+}

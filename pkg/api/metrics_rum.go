@@ -5,6 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 // rumDescs names what users measured.
 type rumDescs struct {
 	samples, beacons, plans       *prometheus.Desc
+	turnedAway                    *prometheus.Desc
 	rungs, sketches, memory, held *prometheus.Desc
 	networks                      *prometheus.Desc
 	saves, saveErrors, counted    *prometheus.Desc
@@ -16,6 +17,7 @@ func newRUMDescs() rumDescs {
 		samples:    desc("rum_samples_total", "Measurements of users, by what became of them: accepted, or why they were refused.", "result"),
 		beacons:    desc("rum_beacons_total", "Requests with beacons, by what became of them.", "result"),
 		plans:      desc("rum_plans_total", "Plans of what to measure that were given to pages."),
+		turnedAway: desc("rum_connections_refused_total", "Connections of beacons that were closed at once, as their sources had as many as one may have."),
 		rungs:      desc("rum_rungs", "Groups of client networks that may be shown, by kind.", "kind"),
 		networks:   desc("rum_networks", "Client networks that are kept, shown or not."),
 		sketches:   desc("rum_sketches", "Summaries of a region's times that are kept."),
@@ -37,6 +39,7 @@ func (d *rumDescs) collect(s *RUMStatus, gauge gaugeFunc, counter counterFunc) {
 		counter(d.beacons, n, result)
 	}
 	counter(d.plans, s.Plans)
+	counter(d.turnedAway, s.TurnedAway)
 	for kind, n := range s.Rungs {
 		gauge(d.rungs, float64(n), kind)
 	}

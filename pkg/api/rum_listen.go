@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"compress/gzip"
 	"crypto/tls"
 	"encoding/json"
@@ -21,6 +22,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"geodns/pkg/rum"
 )
 
@@ -28,6 +31,9 @@ import (
 const (
 	// beaconConnectionsMax bounds its connections; more wait in the kernel's queue. One costs some 20 kB, and lives for seconds.
 	beaconConnectionsMax = 8192
+	// beaconSourceConnectionsMax bounds those of one source: eight page views a second behind one address, each of which keeps its
+	// connection for beaconIdle. Of one source twelve samples count in a window, so that more would tell nothing new.
+	beaconSourceConnectionsMax = 256
 	// beaconStreamsMax bounds the requests at once of one connection: a page asks for the plan, and sends a beacon.
 	beaconStreamsMax = 8
 	// beaconHeaderMax bounds a request's headers: a browser's are some 2 kB, with a large site's cookies 8, which we do not read.
@@ -48,9 +54,11 @@ const (
 const (
 	// planAge is how long a browser may use a plan again: regions' order seldom changes within it, and a visit is often shorter.
 	planAge = 5 * time.Minute
-	// planSample is the part of page views that are to measure: enough for the busy networks, and nothing that a user would notice.
-	planSample = 0.1
-	// planOther is how often a plan has a third region, one in so many: often enough that one that is not used stays known.
+	// PlanSampleDefault is the part of page views that are to measure: enough for the busy networks, and nothing that a user would notice.
+	PlanSampleDefault = 0.1
+	// planBest is how many of the best regions are in each plan: what answers are by, and what they would be by next.
+	planBest = 2
+	// planOther is how often a plan has one more region, one in so many: often enough that one that is not used stays known.
 	planOther = 4
 )
 
@@ -63,6 +71,8 @@ type BeaconConfig struct {
 	Origins []string
 	// Proxies are believed about who asks them, by X-Forwarded-For.
 	Proxies []netip.Prefix
+	// Sample is the part of page views that are to measure, above 0 and at most 1; 0 is PlanSampleDefault.
+	Sample float64
 	// Add takes samples. Probes are the regions with a probe URL, those first that are best for a client.
 	Add    func([]rum.Sample) rum.Counts
 	Probes func(client netip.Addr) []Probed
@@ -71,8 +81,9 @@ type BeaconConfig struct {
 
 // Probed is a region that can be measured.
 type Probed struct {
-	Region string
-	URL    string
+	Region  string
+	URL     string
+	Nearest bool // to the client, by distance; none is where its place is not known
 }
 
 // Results of requests with beacons.
@@ -93,6 +104,7 @@ type Beacons struct {
 	buffers sync.Pool    // of *beaconBuffer
 	results [len(beaconResults)]atomic.Uint64
 	plans   atomic.Uint64
+	refused atomic.Uint64 // connections
 }
 
 // beaconBuffer is what a request needs for a moment.
@@ -134,6 +146,9 @@ func NewBeacons(cfg BeaconConfig) (*Beacons, error) {
 			return nil, err
 		}
 	}
+	if cfg.Sample = cmp.Or(cfg.Sample, PlanSampleDefault); !(cfg.Sample > 0 && cfg.Sample <= 1) {
+		return nil, fmt.Errorf("beacons: a sample of %g is no part above 0 and at most 1", cfg.Sample)
+	}
 	b := &Beacons{cfg: cfg}
 	b.buffers.New = func() any { return &beaconBuffer{samples: make([]rum.Sample, 0, BeaconSamplesMax+1)} }
 	return b, nil
@@ -141,13 +156,15 @@ func NewBeacons(cfg BeaconConfig) (*Beacons, error) {
 
 // Listen binds the address. It starts nothing: the Server's Run does. One that is not run must be closed.
 func (b *Beacons) Listen() (*Server, error) {
-	listener, err := listenTCP(b.cfg.Listen, beaconConnectionsMax)
+	listener, err := listenTCP(b.cfg.Listen, true) // users have either, and there is one address for them
 	if err != nil {
 		return nil, fmt.Errorf("rum.listen: %w", err)
 	}
+	// Behind a proxy of ours are all of its users.
+	sources := limitSources(listener, beaconSourceConnectionsMax, b.proxied, &b.refused)
 	return &Server{
 		name:     "rum",
-		listener: listener,
+		listener: netutil.LimitListener(sources, beaconConnectionsMax),
 		http: &http.Server{
 			Handler:           b,
 			TLSConfig:         b.cfg.TLS.Clone(),
@@ -177,6 +194,9 @@ func (b *Beacons) Results() map[string]uint64 {
 
 // Plans counts the plans that were given.
 func (b *Beacons) Plans() uint64 { return b.plans.Load() }
+
+// ConnectionsRefused counts the connections that were closed at once, as their sources had as many as one may have.
+func (b *Beacons) ConnectionsRefused() uint64 { return b.refused.Load() }
 
 // count notes what became of a request.
 func (b *Beacons) count(result string) { b.results[slices.Index(beaconResults[:], result)].Add(1) }
@@ -424,9 +444,9 @@ type planProbe struct {
 
 // plan answers GET /v1/rum/plan: what a page of this client is to measure.
 func (b *Beacons) plan(w http.ResponseWriter, r *http.Request) {
-	document := planDocument{V: beaconVersion, Probes: []planProbe{}, Sample: planSample}
+	document := planDocument{V: beaconVersion, Probes: []planProbe{}, Sample: b.cfg.Sample}
 	for _, p := range choosePlan(b.cfg.Probes(b.client(r)), rand.Uint64()) {
-		document.Probes = append(document.Probes, planProbe(p))
+		document.Probes = append(document.Probes, planProbe{p.Region, p.URL})
 	}
 	b.plans.Add(1)
 	header := w.Header()
@@ -435,15 +455,18 @@ func (b *Beacons) plan(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(document) // the page may be gone already
 }
 
-// choosePlan gives the two best regions and now and then another. Best first in, random any number.
+// choosePlan gives the best regions, the nearest and now and then another. Best first in, random any number.
+//
+// The nearest is always there: where measurements of a wide group prefer another region, that one alone would be measured from then on,
+// and what is near would never be known well enough to come back.
 func choosePlan(regions []Probed, random uint64) []Probed {
-	const best = 2
-	if len(regions) <= best {
-		return regions
+	best := min(planBest, len(regions))
+	plan, others := slices.Clone(regions[:best]), slices.Clone(regions[best:])
+	if i := slices.IndexFunc(others, func(p Probed) bool { return p.Nearest }); i >= 0 {
+		plan, others = append(plan, others[i]), slices.Delete(others, i, i+1)
 	}
-	out := slices.Clone(regions[:best])
-	if random%planOther == 0 {
-		out = append(out, regions[best+int(random/planOther%uint64(len(regions)-best))])
+	if len(others) > 0 && random%planOther == 0 {
+		plan = append(plan, others[random/planOther%uint64(len(others))])
 	}
-	return out
+	return plan
 }

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 
@@ -167,24 +169,60 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestChoosePlan: every region comes up, and never one twice.
-func TestChoosePlan(t *testing.T) {
-	all := []api.Probed{{Region: "a"}, {Region: "b"}, {Region: "c"}, {Region: "d"}, {Region: "e"}}
-	for n := range len(all) + 1 {
-		seen := map[api.Probed]bool{}
-		for random := range uint64(1000) {
-			plan := api.ChoosePlan(all[:n], random)
-			if len(plan) > 3 || len(plan) < min(n, 2) || !slices.Equal(plan[:min(n, 2)], all[:min(n, 2)]) {
-				t.Fatalf("%d regions, %d: %v", n, random, plan)
-			}
-			for i, p := range plan {
-				if seen[p] = true; slices.Contains(plan[:i], p) {
-					t.Fatalf("%v stands twice", plan)
-				}
-			}
+// TestPlanSample: the part of page views is the config's, and one that is none is refused.
+func TestPlanSample(t *testing.T) {
+	for sample, want := range map[float64]string{0: `"sample":0.1}`, 0.25: `"sample":0.25}`, 1: `"sample":1}`, -1: "", 1.01: "", math.NaN(): ""} {
+		b, err := api.NewBeacons(api.BeaconConfig{
+			Sample: sample, Add: count, Probes: func(netip.Addr) []api.Probed { return nil }, Log: config().Log,
+		})
+		if (err == nil) != (want != "") {
+			t.Errorf("%g: %v", sample, err)
 		}
-		if len(seen) != n {
-			t.Errorf("%d regions: %d seen", n, len(seen))
+		if err != nil {
+			continue
+		}
+		if got := text(t, send(t, b, "GET", "/v1/rum/plan", "")); !strings.Contains(got, want) {
+			t.Errorf("%g: %s", sample, got)
+		}
+	}
+}
+
+// TestChoosePlan: the best, the second best and the nearest are in each plan, one of the others in a quarter of them, each as often.
+func TestChoosePlan(t *testing.T) {
+	const plans = 12_000 // each of 1 to 6 others stands in as many of a quarter of them
+	for _, tt := range []struct{ regions, nearest, always, others string }{
+		{"", "", "", ""},
+		{"a", "a", "a", ""},
+		{"a b", "b", "a b", ""},
+		{"a b c", "c", "a b c", ""},
+		{"a b c", "a", "a b", "c"},
+		{"a b c", "", "a b", "c"},
+		{"a b c d e", "a", "a b", "c d e"},
+		{"a b c d e", "b", "a b", "c d e"},
+		{"a b c d e", "d", "a b d", "c e"},
+		{"a b c d e", "e", "a b e", "c d"},
+		{"a b c d e", "", "a b", "c d e"},
+	} {
+		var all []api.Probed
+		for name := range strings.FieldsSeq(tt.regions) {
+			all = append(all, api.Probed{Region: name, Nearest: name == tt.nearest})
+		}
+		seen := map[string]int{}
+		for random := range uint64(plans) {
+			var plan []string
+			for _, p := range api.ChoosePlan(all, random) {
+				plan = append(plan, p.Region)
+			}
+			seen[strings.Join(plan, " ")]++
+		}
+		others := strings.Fields(tt.others)
+		want := map[string]int{tt.always: plans}
+		for _, other := range others {
+			want[tt.always+" "+other] = plans / 4 / len(others)
+			want[tt.always] -= plans / 4 / len(others)
+		}
+		if !maps.Equal(seen, want) {
+			t.Errorf("%s, nearest %q: plans %v, want %v", tt.regions, tt.nearest, seen, want)
 		}
 	}
 }
@@ -239,6 +277,29 @@ func TestBeaconsRun(t *testing.T) {
 	}
 	if _, err := api.NewBeacons(api.BeaconConfig{}); err == nil {
 		t.Error("a config without its funcs is taken")
+	}
+}
+
+// TestBeaconListenBoth: users of both families come to [::].
+func TestBeaconListenBoth(t *testing.T) {
+	b, err := api.NewBeacons(api.BeaconConfig{
+		Listen: netip.MustParseAddrPort("[::]:0"), Add: count, Probes: func(netip.Addr) []api.Probed { return nil }, Log: config().Log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := b.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, host := range []string{"127.0.0.1", "[::1]"} {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", fmt.Sprintf("%s:%d", host, s.Addr().Port()))
+		if err != nil {
+			t.Errorf("%s: %v", host, err)
+			continue
+		}
+		conn.Close()
 	}
 }
 

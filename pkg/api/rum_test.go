@@ -140,7 +140,9 @@ func TestReport(t *testing.T) {
 // beacons takes beacons of two origins, and believes a proxy.
 func beacons(t testing.TB, got *[]rum.Sample) *api.Beacons {
 	t.Helper()
-	probes := []api.Probed{{"fra", "https://fra.example.com/"}, {"ams", "https://ams.example.com/"}, {"iad", "https://iad.example.com/"}}
+	probes := []api.Probed{
+		{Region: "fra", URL: "https://fra.example.com/"}, {Region: "ams", URL: "https://ams.example.com/"}, {Region: "iad", URL: "https://iad.example.com/"},
+	}
 	b, err := api.NewBeacons(api.BeaconConfig{
 		Listen:  netip.MustParseAddrPort("127.0.0.1:0"),
 		Origins: []string{"https://www.example.com", "http://localhost:8080"},

@@ -15,6 +15,7 @@ type RUMStatus struct {
 	Refused    map[string]uint64 `json:"refused_total"    doc:"Samples that do not, by reason"`
 	Beacons    map[string]uint64 `json:"beacons_total"    doc:"Requests with beacons, by what became of them"`
 	Plans      uint64            `json:"plans_total"      doc:"Plans of what to measure that were given"`
+	TurnedAway uint64            `json:"connections_refused_total" doc:"Connections of beacons that were closed at once, as their sources had as many as one may have"`
 	Rungs      map[string]int    `json:"rungs"            doc:"Groups of client networks that may be shown, by kind"`
 	Networks   int               `json:"networks"         doc:"Client networks that are kept, shown or not"`
 	Sketches   int               `json:"sketches"         doc:"Summaries of a region's times that are kept"`

@@ -108,15 +108,9 @@ func (c *Checker) load() map[string]savedTarget {
 	if c.cfg.StatePath == "" {
 		return restored
 	}
-	payload, err := durable.Read(c.cfg.StatePath)
+	file, err := durable.Load(c.cfg.StatePath, decodeSaved)
 	if errors.Is(err, fs.ErrNotExist) {
 		return restored
-	}
-	var file savedFile
-	if err == nil {
-		if file, err = decodeSaved(payload); err != nil {
-			err = durable.SetAside(c.cfg.StatePath, err.Error())
-		}
 	}
 	if err != nil {
 		c.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "verdicts of the last run are lost",

@@ -130,15 +130,9 @@ func (b *Book) read() error {
 	if b.cfg.Path == "" {
 		return nil
 	}
-	payload, err := durable.Read(b.cfg.Path)
+	s, err := durable.Load(b.cfg.Path, decodeSnapshot)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
-	}
-	var s snapshot
-	if err == nil {
-		if s, err = decodeSnapshot(payload); err != nil {
-			err = durable.SetAside(b.cfg.Path, err.Error())
-		}
 	}
 	if _, corrupt := errors.AsType[*durable.CorruptError](err); corrupt {
 		b.log(slog.LevelWarn, "the file of leases is of no use; they are read from the audit log", slog.String("reason", err.Error()))

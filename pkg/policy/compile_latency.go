@@ -114,7 +114,7 @@ func (r *ranking) measuredBy(k Ranker) *measured {
 }
 
 // byLatency orders a tier by settled scores; regions of which nothing is known are one tier behind the others.
-func (r *ranking) byLatency(k Ranker, tier []uint16) (out [][]uint16, why []string) {
+func (r *ranking) byLatency(k Ranker, tier []uint16) (out [][]uint16, why []grounds) {
 	m := r.measuredBy(k)
 	if m == nil {
 		return r.whole(tier, "latency: nothing measured")
@@ -127,48 +127,57 @@ func (r *ranking) byLatency(k Ranker, tier []uint16) (out [][]uint16, why []stri
 			known = append(known, e)
 		}
 	}
-	if len(known) == 0 {
-		return r.whole(tier, fmt.Sprintf("latency by %s: nothing measured of these regions", m.order.Rung))
+	if len(known) > 0 {
+		out, why = r.byValue(known, inMilliseconds(k.Latency.Band), " ms", func(e uint16) float64 { return m.value(r.l.entries[e].Region.Index) },
+			func(v float64) string { return fmt.Sprintf("latency by %s: %g ms", m.order.Rung, v) })
 	}
-	band := inMilliseconds(k.Latency.Band)
-	out, why = r.byValue(known, band, " ms", func(e uint16) float64 { return m.value(r.l.entries[e].Region.Index) },
-		func(v float64) string { return fmt.Sprintf("latency by %s: %g ms", m.order.Rung, v) })
-	if r.explain {
-		for i := range out {
-			why[i] += " (" + r.scoresNow(k, m, r.regionNames(out[i])) + ")"
-		}
+	for i := range why {
+		text := ""
+		why[i].measured, text = r.measuredOf(k, m, out[i])
+		why[i].text += " (" + text + ")"
 	}
 	if len(unknown) == 0 {
 		return out, why
 	}
 	if r.explain {
-		why = append(why, fmt.Sprintf("latency by %s: not measured", m.order.Rung))
+		text := fmt.Sprintf("latency by %s: not measured", m.order.Rung)
+		if len(known) == 0 {
+			text = fmt.Sprintf("latency by %s: nothing measured of these regions", m.order.Rung)
+		}
+		of, _ := r.measuredOf(k, m, unknown)
+		why = append(why, grounds{text: text, measured: of})
 	}
 	return append(out, unknown), why
 }
 
-// scoresNow tells what is measured of regions.
-func (r *ranking) scoresNow(k Ranker, m *measured, regions []string) string {
+// measuredOf tells what is measured of a tier's regions, for programs and for people.
+func (r *ranking) measuredOf(k Ranker, m *measured, tier []uint16) (out []Measured, text string) {
 	order := m.order
 	if live := r.l.live.Rung(k.Latency, order.Rung); live != nil && r.l.live.Version() == r.l.measured.orders.Version() {
 		order = live
 	}
-	var out []string
-	for _, name := range regions {
-		i := slices.IndexFunc(order.Scores, func(s rum.Score) bool { return s.Region == name })
-		if i < 0 {
-			out = append(out, name+" not measured now")
-			continue
+	var texts []string
+	for _, name := range r.regionNames(tier) {
+		one := Measured{Region: name, Rung: order.Rung.String()}
+		if ms := m.value(r.l.measured.regions[name]); !math.IsNaN(ms) {
+			one.Settled = ms / 1e3
 		}
-		s := &order.Scores[i]
-		out = append(out, fmt.Sprintf("%s %s ms now: quantile %s ms, jitter %s ms, errors %.3g %%, %.0f samples, the last %s ago", name,
-			tenths(s.Score), tenths(s.Quantile), tenths(s.Jitter), s.Errors*100, s.Samples, s.Age.Round(time.Second)))
+		said := name + " not measured now"
+		if i := slices.IndexFunc(order.Scores, func(s rum.Score) bool { return s.Region == name }); i >= 0 {
+			s := &order.Scores[i]
+			one.Now = &MeasuredNow{
+				Score: s.Score.Seconds(), Quantile: s.Quantile.Seconds(), Jitter: s.Jitter.Seconds(), Errors: s.Errors, Samples: s.Samples, Age: s.Age.Seconds(),
+			}
+			said = fmt.Sprintf("%s %s ms now: quantile %s ms, jitter %s ms, errors %.3g %%, %.0f samples, the last %s ago", name,
+				tenths(s.Score), tenths(s.Quantile), tenths(s.Jitter), s.Errors*100, s.Samples, s.Age.Round(time.Second))
+		}
+		out, texts = append(out, one), append(texts, said)
 	}
-	return strings.Join(out, "; ")
+	return out, strings.Join(texts, "; ")
 }
 
 // byCost orders a tier by its regions' costs, and tells what that pays in time where latency was ranked before.
-func (r *ranking) byCost(k Ranker, tier []uint16) ([][]uint16, []string) {
+func (r *ranking) byCost(k Ranker, tier []uint16) ([][]uint16, []grounds) {
 	out, why := r.byValue(tier, k.Band, "", func(e uint16) float64 { return r.l.entries[e].Region.Cost },
 		func(v float64) string { return fmt.Sprintf("cost: %g", v) })
 	if !r.explain {
@@ -181,14 +190,16 @@ func (r *ranking) byCost(k Ranker, tier []uint16) ([][]uint16, []string) {
 	}
 	if m := r.measuredBy(rank[before]); m != nil {
 		for i := range out {
-			why[i] += r.trade(m, tier, out[i])
+			if why[i].trade = r.trade(m, tier, out[i]); why[i].trade != nil {
+				why[i].text += why[i].trade.text()
+			}
 		}
 	}
 	return out, why
 }
 
-// trade tells how much slower the quickest of some entries of a tier are than the tier's, and how much cheaper.
-func (r *ranking) trade(m *measured, tier, of []uint16) string {
+// trade tells how much slower the quickest of some entries of a tier are than the tier's, and how much cheaper; nil: they are not.
+func (r *ranking) trade(m *measured, tier, of []uint16) *Trade {
 	quickest := func(among []uint16) *Region {
 		best := r.l.entries[among[0]].Region
 		for _, e := range among {
@@ -201,9 +212,14 @@ func (r *ranking) trade(m *measured, tier, of []uint16) string {
 	best, taken := quickest(tier), quickest(of)
 	paid, saved := m.value(taken.Index)-m.value(best.Index), best.Cost-taken.Cost
 	if math.IsNaN(paid) || saved <= 0 {
-		return ""
+		return nil
 	}
-	return fmt.Sprintf(", %.1f ms slower than %s and %.6g cheaper", paid, best.Name, saved)
+	return &Trade{Region: taken.Name, Quickest: best.Name, Paid: paid / 1e3, Saved: saved}
+}
+
+// text is a trade as it stands behind a cost.
+func (t *Trade) text() string {
+	return fmt.Sprintf(", %.1f ms slower than %s and %.6g cheaper", t.Paid*1e3, t.Quickest, t.Saved)
 }
 
 // tenths writes a time in milliseconds, to a tenth.

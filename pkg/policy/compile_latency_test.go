@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"geodns/pkg/geo"
 	"geodns/pkg/policy"
 	"geodns/pkg/rum"
@@ -80,7 +83,7 @@ func TestLatencyPlans(t *testing.T) {
 			map[string]string{"de": "di df"},
 		},
 		{"what is not measured stands behind", latency, map[string]string{"DE": "iad 50, nrt 10"}, map[string]string{"de": "i9 | f9 a9"}},
-		{"nothing of the pool is measured", latency, map[string]string{"DE": "nrt 50, gru 10"}, map[string]string{"de": "f9 i9 a9"}},
+		{"nothing of the pool is measured", latency, map[string]string{"DE": "nrt 50, sfo 10"}, map[string]string{"de": "f9 i9 a9"}},
 		{"the cheapest within the band", "{name: all, pool: alone, rank: [{latency: {band: 100ms}}, cost]}", map[string]string{"DE": "fra 10, ams 12, iad 90"}, map[string]string{"de": "i9 | f9 | a9"}},
 		{"behind a map, within its tiers", "{name: all, pool: alone, rank: [{map: m}, latency]}", map[string]string{"DE": "fra 90, ams 10, iad 50"}, map[string]string{"de": "i9 | a9 | f9"}},
 		{"under the rule's own options", "{name: a, geos: [NA], pool: alone}", map[string]string{"DE": "fra 90, ams 10, iad 50"}, map[string]string{"de": "f9 i9 a9"}},
@@ -143,6 +146,63 @@ func TestLatencyScopes(t *testing.T) {
 	}
 }
 
+// explainsMeasured: programs are told what people are: by region what is measured now, and what the cheapest costs in time.
+func explainsMeasured(t *testing.T, tiers []policy.Tier) {
+	t.Helper()
+	measured := []policy.Measured{
+		{Region: "fra", Rung: "DE", Settled: 0.01, Now: &policy.MeasuredNow{Score: 0.011, Quantile: 0.005, Jitter: 0.002, Errors: 0.01, Samples: 120, Age: 30}},
+		{Region: "iad", Rung: "DE", Settled: 0.0245},
+	}
+	want := []policy.Tier{
+		{Measured: measured, Trade: &policy.Trade{Region: "iad", Quickest: "fra", Paid: 0.0145, Saved: 0.6}},
+		{Measured: measured}, // the quickest
+		{},                   // of its pair alone
+	}
+	if len(tiers) != len(want) {
+		t.Fatalf("%d tiers, want %d", len(tiers), len(want))
+	}
+	for i := range want {
+		got := policy.Tier{Measured: tiers[i].Measured, Trade: tiers[i].Trade}
+		if diff := cmp.Diff(want[i], got, cmpopts.EquateApprox(0, 1e-12)); diff != "" {
+			t.Errorf("tier %d: %s", i+1, diff)
+		}
+	}
+}
+
+// TestLatencyExplainUnknown: of a region that the group does not know there is its group, and no time.
+func TestLatencyExplainUnknown(t *testing.T) {
+	doc := load(t, smallRegions+eight+policyOf("{name: all, pool: alone, rank: [latency]}"))
+	set := zones(t, map[string]string{"example.com": "@ 300 IN SOA ns1 h 1 7200 3600 1209600 300\n@ 300 IN NS ns1\nns1 300 IN A 192.0.2.53\nwww 60 IN STEER www\n"})
+	_, orders := ordersOf(t, doc, map[string]string{"DE": "iad 50, nrt 10", "US": "nrt 50, sfo 10"})
+	compiled, found := policy.Compile(doc, policy.Input{Networks: smallWorld, Orders: orders})
+	if compiled == nil {
+		t.Fatal(lines(found))
+	}
+	explained := func(client string) string {
+		e, err := policy.Explain(policy.Scene{Zones: set, Compiled: compiled, States: states(t, compiled, map[string]steering.Verdict{})},
+			policy.Question{Name: "www.example.com", Client: netip.MustParsePrefix(client)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, tier := range e.Tiers {
+			for _, m := range tier.Measured {
+				out = append(out, fmt.Sprintf("%s %s %g %t", m.Rung, m.Region, m.Settled, m.Now != nil))
+			}
+			out = append(out, "|")
+		}
+		return strings.Join(out, " ")
+	}
+	for client, want := range map[string]string{
+		"10.1.1.0/24": "DE iad 0.05 true | DE fra 0 false DE ams 0 false |",
+		"10.3.1.0/24": "US fra 0 false US iad 0 false US ams 0 false |",
+	} {
+		if got := explained(client); got != want {
+			t.Errorf("%s: %s, want %s", client, got, want)
+		}
+	}
+}
+
 // TestLatencyExplain: what an explanation tells of measurements, with the scores of now while the order stands.
 func TestLatencyExplain(t *testing.T) {
 	doc := load(t, smallRegions+eight+policyOf("{name: all, pool: alone, rank: [{latency: {band: 15ms}}, cost]}"))
@@ -152,17 +212,20 @@ func TestLatencyExplain(t *testing.T) {
 	if compiled == nil {
 		t.Fatal(lines(found))
 	}
-	why := func(live *rum.Orders, client string) string {
+	tiers := func(live *rum.Orders, client string) []policy.Tier {
 		e, err := policy.Explain(policy.Scene{Zones: set, Compiled: compiled, States: states(t, compiled, map[string]steering.Verdict{}), Orders: live},
 			policy.Question{Name: "www.example.com", Client: netip.MustParsePrefix(client)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		var tiers []string
-		for _, tier := range e.Tiers {
-			tiers = append(tiers, tier.Why)
+		return e.Tiers
+	}
+	why := func(live *rum.Orders, client string) string {
+		var texts []string
+		for _, tier := range tiers(live, client) {
+			texts = append(texts, tier.Why)
 		}
-		return strings.Join(tiers, "\n")
+		return strings.Join(texts, "\n")
 	}
 	of := func(fra, iad string) string {
 		latency := "pool alone; latency by DE: 10 ms and all within 15 ms of it (fra " + fra + "; iad " + iad + ")"
@@ -181,6 +244,12 @@ func TestLatencyExplain(t *testing.T) {
 	later := decider.Step(time.Unix(90, 0), policy.LatencyOptions(doc), scoredOf(t, map[string]string{"DE": "fra 11, ams 100"}))
 	if got, want := why(later, "10.1.1.0/24"), of(now("10.0", "4.0"), now("24.5", "18.5")); later.Version() == live.Version() || got != want {
 		t.Errorf("version %d after %d: got\n%s\nwant\n%s", later.Version(), live.Version(), got, want)
+	}
+	explainsMeasured(t, tiers(live, "10.1.1.0/24"))
+	for i, tier := range tiers(nil, "10.3.1.0/24") {
+		if tier.Measured != nil || tier.Trade != nil {
+			t.Errorf("tier %d, of which nothing is measured: %+v, %+v", i, tier.Measured, tier.Trade)
+		}
 	}
 	if got := why(nil, "10.3.1.0/24"); !strings.HasPrefix(got, "pool alone; latency: nothing measured; cost: 0.1") {
 		t.Errorf("got\n%s", got)

@@ -12,7 +12,19 @@ import (
 // ranked is a plan in the making: tiers of entries, with why each stands where it does if that is asked for.
 type ranked struct {
 	tiers [][]uint16
-	why   []string // by tier; nil unless explaining
+	why   []grounds // by tier; nil unless explaining
+}
+
+// grounds are why a tier stands where it does, as a text and as what was measured.
+type grounds struct {
+	text     string
+	measured []Measured
+	trade    *Trade
+}
+
+// and adds a later ranker's.
+func (g grounds) and(later grounds) grounds {
+	return grounds{g.text + "; " + later.text, slices.Concat(g.measured, later.measured), cmp.Or(later.trade, g.trade)}
 }
 
 // ranking orders targets for one client under one rule.
@@ -44,7 +56,7 @@ func (r *ranking) plan() (out ranked) {
 		pool := r.rankPool(slot)
 		for t := range pool.why {
 			if i > 0 {
-				pool.why[t] = "fallback " + pool.why[t]
+				pool.why[t].text = "fallback " + pool.why[t].text
 			}
 		}
 		out.tiers, out.why = append(out.tiers, pool.tiers...), append(out.why, pool.why...)
@@ -52,7 +64,7 @@ func (r *ranking) plan() (out ranked) {
 	if n := steering.PlanTiersMax; len(out.tiers) > n+1 {
 		out.tiers = append(out.tiers[:n:n], r.join(out.tiers[n:]))
 		if r.explain {
-			out.why = append(out.why[:n:n], fmt.Sprintf("all behind the first %d tiers", n))
+			out.why = append(out.why[:n:n], grounds{text: fmt.Sprintf("all behind the first %d tiers", n)})
 		}
 	}
 	return out
@@ -78,7 +90,7 @@ func (r *ranking) rankPool(slot int) ranked {
 	p := ranked{tiers: [][]uint16{all}}
 	if r.explain {
 		r.pool = "pool " + r.l.slots[slot].Name
-		p.why = []string{r.pool}
+		p.why = []grounds{{text: r.pool}}
 	}
 	for _, k := range r.m.rule.Rank {
 		p = r.apply(k, p)
@@ -96,14 +108,14 @@ func (r *ranking) apply(k Ranker, p ranked) ranked {
 		split, why := r.split(k, tier)
 		out.tiers = append(out.tiers, split...)
 		for _, w := range why {
-			out.why = append(out.why, p.why[i]+"; "+w)
+			out.why = append(out.why, p.why[i].and(w))
 		}
 	}
 	return out
 }
 
 // split divides one tier by a ranker other than a map.
-func (r *ranking) split(k Ranker, tier []uint16) ([][]uint16, []string) {
+func (r *ranking) split(k Ranker, tier []uint16) ([][]uint16, []grounds) {
 	switch k.Kind {
 	case RankNearest:
 		if !r.view.known {
@@ -123,19 +135,19 @@ func (r *ranking) split(k Ranker, tier []uint16) ([][]uint16, []string) {
 }
 
 // whole leaves a tier as it is.
-func (r *ranking) whole(tier []uint16, why string) ([][]uint16, []string) {
+func (r *ranking) whole(tier []uint16, why string) ([][]uint16, []grounds) {
 	if !r.explain {
 		return [][]uint16{tier}, nil
 	}
-	return [][]uint16{tier}, []string{why}
+	return [][]uint16{tier}, []grounds{{text: why}}
 }
 
 // listed makes each target a tier, in the file's order.
-func (r *ranking) listed(tier []uint16) (out [][]uint16, why []string) {
+func (r *ranking) listed(tier []uint16) (out [][]uint16, why []grounds) {
 	for i := range tier {
 		out = append(out, tier[i:i+1:i+1])
 		if r.explain {
-			why = append(why, fmt.Sprintf("listed: place %d", i+1))
+			why = append(why, grounds{text: fmt.Sprintf("listed: place %d", i+1)})
 		}
 	}
 	return out, why
@@ -150,7 +162,7 @@ func withinBand(best, v, band float64) bool { return v <= (best+band)*(1+bandSla
 
 // byValue orders a tier by a number, the least first: the best of what remains and all within band of it are one tier,
 // and so on.
-func (r *ranking) byValue(tier []uint16, band float64, unit string, value func(uint16) float64, text func(float64) string) (out [][]uint16, why []string) {
+func (r *ranking) byValue(tier []uint16, band float64, unit string, value func(uint16) float64, text func(float64) string) (out [][]uint16, why []grounds) {
 	type valued struct {
 		v     float64
 		entry uint16
@@ -179,7 +191,7 @@ func (r *ranking) byValue(tier []uint16, band float64, unit string, value func(u
 			if vs[i-1].v > best {
 				w += fmt.Sprintf(" and all within %g%s of it", band, unit)
 			}
-			why = append(why, w)
+			why = append(why, grounds{text: w})
 		}
 	}
 	return out, why
@@ -206,7 +218,7 @@ func (r *ranking) byMap(p ranked) ranked {
 		}
 		out.tiers = append(out.tiers, tier)
 		if r.explain {
-			out.why = append(out.why, fmt.Sprintf("%s; map %s, %s: %s", p.why[0], r.m.rule.rankMap().Name, area, what))
+			out.why = append(out.why, p.why[0].and(grounds{text: fmt.Sprintf("map %s, %s: %s", r.m.rule.rankMap().Name, area, what)}))
 		}
 	}
 	for i := range len(order.Regions) + 1 {
@@ -254,7 +266,7 @@ func (r *ranking) withPairs(p ranked) ranked {
 		}
 		out.tiers = append(out.tiers, slices.Clip(room))
 		if r.explain {
-			out.why = append(out.why, r.pool+"; pair of "+strings.Join(r.regionNames(tier), ", "))
+			out.why = append(out.why, grounds{text: r.pool + "; pair of " + strings.Join(r.regionNames(tier), ", ")})
 		}
 	}
 	return out

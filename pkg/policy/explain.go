@@ -83,6 +83,36 @@ type Explanation struct {
 type Tier struct {
 	Why     string         `json:"why"`
 	Targets []TieredTarget `json:"targets"`
+	// Measured is by what latency rankers put the tier where it is: of each region that they had in one tier, which a later ranker may
+	// have divided.
+	Measured []Measured `json:"measured,omitempty" doc:"What latency rankers knew of the regions that they had in one tier, which a later ranker may have divided"`
+	Trade    *Trade     `json:"trade,omitempty"    doc:"What a cost ranker behind latency pays and saves; without it nothing is paid"`
+}
+
+// Measured is what users measured of one region, for one latency ranker.
+type Measured struct {
+	Region  string       `json:"region"`
+	Rung    string       `json:"rung"                      doc:"The group of client networks that spoke: 193.0.6.0/24, AS3333 in NL, NL, EU"`
+	Settled float64      `json:"settled_seconds,omitempty" doc:"The score that the order holds, which tiers are made by; none: the group does not know the region"`
+	Now     *MeasuredNow `json:"now,omitempty"             doc:"What is measured now; none: not enough is"`
+}
+
+// MeasuredNow is a score and what it is made of.
+type MeasuredNow struct {
+	Score    float64 `json:"score_seconds"    doc:"The quantile, with jitter and errors added by their weights"`
+	Quantile float64 `json:"quantile_seconds" doc:"Of the measured times, at the policy's percentile"`
+	Jitter   float64 `json:"jitter_seconds"`
+	Errors   float64 `json:"errors"           doc:"The part that failed, 0 to 1"`
+	Samples  float64 `json:"samples"          doc:"How many measurements it has the weight of, after caps and decay"`
+	Age      float64 `json:"age_seconds"      doc:"Of the youngest"`
+}
+
+// Trade is what the quickest region of a tier is slower than the quickest of those within the latency band, and cheaper.
+type Trade struct {
+	Region   string  `json:"region"       doc:"The quickest of this tier"`
+	Quickest string  `json:"quickest"     doc:"The quickest of all within the latency band"`
+	Paid     float64 `json:"paid_seconds" doc:"How much longer the region takes than the quickest"`
+	Saved    float64 `json:"saved_cost"   doc:"How much less it costs"`
 }
 
 // TieredTarget is one target of a tier, its state and what became of it.
@@ -264,7 +294,7 @@ func (s Scene) plan(e *Explanation, id steering.PolicyID, client steering.Client
 		return fmt.Errorf("the plan now has %d tiers, the table's %d: a fault of this program", len(plan.tiers), len(tr.Tiers))
 	}
 	for i, t := range tr.Tiers {
-		tier := Tier{Why: plan.why[i]}
+		tier := Tier{Why: plan.why[i].text, Measured: plan.why[i].measured, Trade: plan.why[i].trade}
 		for j, g := range t.Targets {
 			target := c.Targets[g.ID]
 			if target.ID != c.targetOf(p, l, plan.tiers[i], j) {

@@ -202,16 +202,13 @@ func (c *Collector) load(now time.Time) {
 	if c.cfg.StatePath == "" {
 		return
 	}
-	payload, err := durable.Read(c.cfg.StatePath)
+	var at time.Time
+	all, err := durable.Load(c.cfg.StatePath, func(payload []byte) (all []seen, err error) {
+		all, at, err = decodeState(payload, SketchesMax)
+		return all, err
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return
-	}
-	var all []seen
-	var at time.Time
-	if err == nil {
-		if all, at, err = decodeState(payload, SketchesMax); err != nil {
-			err = durable.SetAside(c.cfg.StatePath, err.Error())
-		}
 	}
 	if err != nil {
 		c.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "what users measured before is lost", slog.String("reason", err.Error()))
