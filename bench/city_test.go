@@ -104,7 +104,12 @@ type idKeys struct{}
 
 // Key gives the record's id.
 func (idKeys) Key(v mmdbtype.DataType) ([]byte, error) {
-	return []byte(v.(mmdbtype.Map)["id"].(mmdbtype.String)), nil
+	record, _ := v.(mmdbtype.Map)
+	id, ok := record["id"].(mmdbtype.String)
+	if !ok {
+		return nil, fmt.Errorf("a record without an id: %v", v)
+	}
+	return []byte(id), nil
 }
 
 // cityRecords makes the records of the locations, and lists those of each country.

@@ -44,11 +44,12 @@ func BenchmarkRestart(b *testing.B) {
 		cfg := cfg
 		cfg.State = b.TempDir()
 		restart(b, cfg, func() {
-			for { // the first run keeps it
+			ticker := time.NewTicker(10 * time.Millisecond)
+			defer ticker.Stop()
+			for ; ; <-ticker.C { // the first run keeps it
 				if _, err := os.Stat(filepath.Join(cfg.State, "table")); err == nil {
 					return
 				}
-				<-time.After(10 * time.Millisecond)
 			}
 		})
 	})

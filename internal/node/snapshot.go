@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"sync"
 	"time"
 
 	"geodns/internal/durable"
@@ -26,18 +25,12 @@ type tableKey [sha256.Size]byte
 // its size in memory.
 const tableMax = 256 << 20
 
-// program is a hash of this program's own file: another version may compile another table of the same files. It cannot be had
-// everywhere.
-var program = sync.OnceValues(func() (sum [sha256.Size]byte, err error) {
-	f, err := os.Open("/proc/self/exe") // what runs, even where an upgrade has put another file in its place
+// program is a hash of this program's own file: another version may compile another table of the same files. It can be had on Linux
+// alone, where the file that runs can be told from one that an upgrade has put in its place.
+func program() (sum [sha256.Size]byte, err error) {
+	f, err := os.Open("/proc/self/exe")
 	if err != nil {
-		var path string
-		if path, err = os.Executable(); err != nil {
-			return sum, fmt.Errorf("finding the program: %w", err)
-		}
-		if f, err = os.Open(path); err != nil {
-			return sum, err
-		}
+		return sum, fmt.Errorf("finding the program: %w", err)
 	}
 	defer f.Close()
 	h := sha256.New()
@@ -45,15 +38,18 @@ var program = sync.OnceValues(func() (sum [sha256.Size]byte, err error) {
 		return sum, fmt.Errorf("reading the program: %w", err)
 	}
 	return [sha256.Size]byte(h.Sum(nil)), nil
-})
+}
 
 // key names what a start would compile the table from. Databases are told by all that is in them: sizes and times of change are equal
 // for two that one tool wrote within a tick, or set back to the vendor's date. Of zones the table holds addresses alone, which Restore
 // compares. It is zero where a table is not kept: without a database it is compiled sooner than read.
 func (m *inMemory) key() tableKey {
 	files, ok := m.files.Sum()
+	if m.cfg.State == "" || len(m.cfg.Geo.Databases) == 0 || !ok {
+		return tableKey{}
+	}
 	self, err := program()
-	if m.cfg.State == "" || len(m.cfg.Geo.Databases) == 0 || !ok || err != nil || m.doc.Sum == [sha256.Size]byte{} {
+	if err != nil {
 		return tableKey{}
 	}
 	h := sha256.New()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"geodns/internal/source"
@@ -134,7 +135,7 @@ func readContent(path string, limit int64) content {
 func (f *Files) Sum() (sum [sha256.Size]byte, ok bool) {
 	h := sha256.New()
 	ok = f.overrides.err == nil
-	for _, c := range append(f.databases[:len(f.databases):len(f.databases)], f.overrides) {
+	for _, c := range append(slices.Clip(f.databases), f.overrides) {
 		h.Write(c.hash[:])
 		ok = ok && c.err == nil
 	}

@@ -174,7 +174,7 @@ func TestTableForged(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, cfg.Zones, map[string]string{"p.yaml": strings.Replace(keptPolicies, "default: [iad, fra]", "default: [fra, iad]", 1)})
-	if err := os.Remove(path); err != nil {
+	if err = os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	other, _ := keep(t, cfg)
@@ -183,7 +183,7 @@ func TestTableForged(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, cfg.Zones, map[string]string{"p.yaml": keptPolicies})
-	if err := durable.Write(path, append(key[:32:32], table[32:]...)); err != nil {
+	if err = durable.Write(path, append(key[:32:32], table[32:]...)); err != nil {
 		t.Fatal(err)
 	}
 	n, err := node.New(cfg)
