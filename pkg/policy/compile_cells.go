@@ -236,8 +236,8 @@ type kindKey struct {
 }
 
 func newKinds(n *geo.Networks) *kinds {
-	k := &kinds{number: map[kindKey]uint32{}, clients: make([]client, len(n.Places))}
-	for i, p := range n.Places {
+	k := &kinds{number: map[kindKey]uint32{}, clients: make([]client, n.Places.Len())}
+	for i, p := range n.Places.List() {
 		k.clients[i] = client{place: p, subnet: noSubnet, network: noSubnet}
 	}
 	return k
@@ -441,7 +441,7 @@ func (c *Compiled) longSubnets() (out []longSubnet) {
 		l := longSubnet{prefix: p, client: c.clientIn(p.Addr(), i), parent: noSubnet}
 		for _, o := range c.in.Networks.Long { // sorted: a longer one comes later
 			if containsPrefix(o.Prefix, p) {
-				l.client.place = c.in.Networks.Places[o.Place]
+				l.client.place = c.in.Networks.Places.At(o.Place)
 			}
 		}
 		for j := len(out) - 1; j >= 0; j = out[j].parent {
