@@ -91,7 +91,9 @@ type loaded struct {
 	measurable *measurable
 	orders     *rum.Orders // by which the table ranks; nil: nothing is measured
 
-	// from names all that the table was compiled from; zero where it is not worth keeping, or not known.
+	// plain is the table without orders, which is kept for the next start: that begins without them. nil after other orders.
+	plain *steering.Table
+	// from names all that plain was compiled from; zero where it is not worth keeping, or not known.
 	from tableKey
 	// rest compiles what was restored; nil where nothing was. Until then nobody is placed or explained.
 	rest func() (*loaded, source.Findings)
@@ -164,13 +166,17 @@ func (m *inMemory) compile(prev *loaded) (*loaded, source.Findings) {
 		return nil, sorted(append(fs, geoFindings...))
 	}
 	l := &loaded{zones: m.zones, geo: data, measurable: measurableOf(m.doc)}
-	if prev != nil {
-		l.orders = prev.orders
-	}
-	if !data.Degraded && l.orders == nil { // what the next start would compile
+	if !data.Degraded { // what the next start would compile
 		l.from = m.key()
 	}
-	compiled, compileFindings := m.cfg.compile(l, m.doc)
+	compiled, compileFindings := policy.Compile(m.doc, policy.Input{Networks: data.Networks, GeoLost: data.Lost, Zones: m.zones, MaxScopes: m.cfg.MaxScopes})
+	if compiled != nil {
+		l.plain = compiled.Table
+		if prev != nil && prev.orders != nil {
+			l.orders = prev.orders
+			compiled, compileFindings = compiled.WithOrders(l.orders)
+		}
+	}
 	fs = append(fs, compileFindings...)
 	fs = append(fs, geoFindings...)
 	if compiled == nil {
@@ -178,11 +184,6 @@ func (m *inMemory) compile(prev *loaded) (*loaded, source.Findings) {
 	}
 	l.compiled = compiled
 	return l, sorted(fs)
-}
-
-// compile makes the table of a load: of its zones, geo data and orders.
-func (c *Config) compile(l *loaded, doc *policy.Document) (*policy.Compiled, source.Findings) {
-	return policy.Compile(doc, policy.Input{Networks: l.geo.Networks, GeoLost: l.geo.Lost, Zones: l.zones, MaxScopes: c.MaxScopes, Orders: l.orders})
 }
 
 func sorted(fs source.Findings) source.Findings {

@@ -21,9 +21,8 @@ import (
 // tableKey names all that a table is compiled from: equal keys are equal tables. The zero key is none's.
 type tableKey [sha256.Size]byte
 
-// tableMax bounds the file of a table: one of 10 million cells and 8 layouts has some 170 MB, and reading it back takes several times
-// its size in memory.
-const tableMax = 256 << 20
+// tableMax bounds the file of a table: one of 10 million cells has some 30 MB, and reading it back takes its size many times in memory.
+const tableMax = 64 << 20
 
 // program is a hash of this program's own file: another version may compile another table of the same files. It can be had on Linux
 // alone, where the file that runs can be told from one that an upgrade has put in its place.
@@ -122,7 +121,7 @@ func (n *Node) keepTable(l *loaded) {
 	if n.audit == nil || l.from == (tableKey{}) || l.from == n.kept { // without the record the folder is another server's
 		return
 	}
-	data := append(l.from[:len(l.from):len(l.from)], l.compiled.Table.Encode()...)
+	data := append(l.from[:len(l.from):len(l.from)], l.plain.Encode()...)
 	if len(data) > tableMax {
 		return
 	}

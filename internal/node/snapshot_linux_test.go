@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"geodns/internal/dnstest"
 	"geodns/internal/durable"
@@ -79,6 +80,41 @@ func TestTableKept(t *testing.T) {
 		t.Errorf("explained: %v, %v", e, err)
 	}
 	stop()
+}
+
+// TestTableKeptBeside keeps a load's table without the orders that the load is served by.
+func TestTableKeptBeside(t *testing.T) {
+	cfg := keptConfig(t)
+	write(t, cfg.Zones, map[string]string{"p.yaml": measured, "example.com.zone": zoneText})
+	cfg.RUM = node.RUM{Interval: time.Second, Window: 10 * time.Second, MinSources: 5}
+	n, stop := run(t, cfg)
+	feed(t, n, "ams", 60)
+	feed(t, n, "fra", 20)
+	plain := n.World().Table().ID()
+	eventually(t, "another table is served", func() bool { return n.World().Table().ID() != plain })
+	file := func() string {
+		data, err := os.ReadFile(filepath.Join(cfg.State, "table"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	before := file()
+	write(t, cfg.Zones, map[string]string{"p.yaml": strings.Replace(measured, "127.0.0.21", "127.0.0.23", 1)})
+	if _, err := n.Reload(t.Context(), "tester"); err != nil {
+		t.Fatal(err)
+	}
+	served := n.World().Table().ID()
+	eventually(t, "the table is kept", func() bool { return file() != before })
+	stop()
+	n, err := node.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := n.World().Table().ID(); !n.Restored() || got == served || got == plain {
+		t.Errorf("table %s, restored: %v; by orders it was %s, and %s of the files before", got, n.Restored(), served, plain)
+	}
+	start(t, n)()
 }
 
 // TestTableNotKept starts with anything that makes another table changed: the one of before is not used.
