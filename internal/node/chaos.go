@@ -42,11 +42,11 @@ type served struct {
 	before weak.Pointer[loaded]
 }
 
-// loadOf finds the load that a World was made of; nil if it was replaced.
+// loadOf finds the load that a World was made of; nil if it was replaced, or is about to be, as it was restored.
 func (n *Node) loadOf(w *server.World) *loaded {
 	s := n.served.Load()
 	for _, l := range []*loaded{s.now, s.before.Value()} {
-		if l != nil && l.zones == w.Set() && l.compiled.Table == w.Table() {
+		if l != nil && l.rest == nil && l.zones == w.Set() && l.compiled.Table == w.Table() {
 			return l
 		}
 	}

@@ -219,3 +219,6 @@ func (n *Node) Probes(client netip.Addr) []api.Probed { return n.probes(client) 
 func OrderProbes(regions []*policy.Region, p geo.Place, scores []rum.Score) []api.Probed {
 	return orderProbes(regions, p, scores)
 }
+
+// Restored says that the table is the one kept in the state folder, and that nothing is compiled yet.
+func (n *Node) Restored() bool { return n.currentLoad().rest != nil }

@@ -32,11 +32,11 @@ type reading struct {
 
 // loadStable loads, and loads again if any file changed meanwhile: what is published was all on disk at one time. The file of
 // cookie secrets belongs to nothing else: neither is refused for the other's sake.
-func loadStable(cfg *Config, prev *loaded) reading {
+func loadStable(cfg *Config, load func() (*loaded, source.Findings)) reading {
 	var r reading
 	r.print = cfg.settled()
 	for range loadTries {
-		r.loaded, r.findings = load(cfg, prev)
+		r.loaded, r.findings = load()
 		r.secrets = cfg.readSecrets(&r.findings)
 		r.overrides = cfg.overridesHash()
 		if now := cfg.fingerprint(); now.sum == r.print.sum {

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"geodns/internal/source"
@@ -89,6 +90,13 @@ type loaded struct {
 
 	measurable *measurable
 	orders     *rum.Orders // by which the table ranks; nil: nothing is measured
+
+	// plain is the table without orders, which is kept for the next start: that begins without them. nil after other orders.
+	plain *steering.Table
+	// from names all that plain was compiled from; zero where it is not worth keeping, or not known.
+	from tableKey
+	// rest compiles what was restored; nil where nothing was. Until then nobody is placed or explained.
+	rest func() (*loaded, source.Findings)
 }
 
 // id names the content: the same files and databases give the same on every node.
@@ -99,11 +107,32 @@ func (l *loaded) id() string {
 // load reads and checks everything. Of what prev has, refused databases are used again. With an error in zones, policies
 // or overrides there is no result; a refused database is an error among the findings, and the result is without it.
 func load(cfg *Config, prev *loaded) (*loaded, source.Findings) {
-	var before *geo.Data
-	if prev != nil {
-		before = prev.geo
-	}
-	data, geoFindings := geo.Load(cfg.Geo, before)
+	return read(cfg, prev).compile(prev)
+}
+
+// inMemory is what a load read, before it is compiled.
+type inMemory struct {
+	cfg   *Config
+	files *geo.Files
+	zones *zone.Set        // nil: refused
+	doc   *policy.Document // nil: refused
+	// findings are of zones and policies.
+	findings source.Findings
+}
+
+// read reads everything, the geo data beside the zones, and checks zones and policies.
+func read(cfg *Config, prev *loaded) *inMemory {
+	m := &inMemory{cfg: cfg}
+	var wg sync.WaitGroup
+	wg.Go(func() { m.files = geo.Read(cfg.Geo) })
+	m.readZones(prev)
+	wg.Wait()
+	return m
+}
+
+// readZones reads and checks zones and policies.
+func (m *inMemory) readZones(prev *loaded) {
+	cfg := m.cfg
 	zones, fs := zone.Load(cfg.Zones, 0)
 	doc, docFindings := policy.Load(cfg.Zones)
 	fs = append(fs, docFindings...)
@@ -119,14 +148,35 @@ func load(cfg *Config, prev *loaded) (*loaded, source.Findings) {
 	if zones != nil && doc != nil {
 		join(zones, doc, &fs)
 	}
-	if fs.HasErrors() || zones == nil || doc == nil || data.OverridesRefused {
+	m.zones, m.doc, m.findings = zones, doc, fs
+}
+
+// refused says that zones or policies cannot be used.
+func (m *inMemory) refused() bool { return m.findings.HasErrors() || m.zones == nil || m.doc == nil }
+
+// compile is the second half of load.
+func (m *inMemory) compile(prev *loaded) (*loaded, source.Findings) {
+	var before *geo.Data
+	if prev != nil {
+		before = prev.geo
+	}
+	data, geoFindings := m.files.Compile(before)
+	fs := slices.Clone(m.findings)
+	if m.refused() || data.OverridesRefused {
 		return nil, sorted(append(fs, geoFindings...))
 	}
-	l := &loaded{zones: zones, geo: data, measurable: measurableOf(doc)}
-	if prev != nil {
-		l.orders = prev.orders
+	l := &loaded{zones: m.zones, geo: data, measurable: measurableOf(m.doc)}
+	if !data.Degraded { // what the next start would compile
+		l.from = m.key()
 	}
-	compiled, compileFindings := cfg.compile(l, doc)
+	compiled, compileFindings := policy.Compile(m.doc, policy.Input{Networks: data.Networks, GeoLost: data.Lost, Zones: m.zones, MaxScopes: m.cfg.MaxScopes})
+	if compiled != nil {
+		l.plain = compiled.Table
+		if prev != nil && prev.orders != nil {
+			l.orders = prev.orders
+			compiled, compileFindings = compiled.WithOrders(l.orders)
+		}
+	}
 	fs = append(fs, compileFindings...)
 	fs = append(fs, geoFindings...)
 	if compiled == nil {
@@ -134,11 +184,6 @@ func load(cfg *Config, prev *loaded) (*loaded, source.Findings) {
 	}
 	l.compiled = compiled
 	return l, sorted(fs)
-}
-
-// compile makes the table of a load: of its zones, geo data and orders.
-func (c *Config) compile(l *loaded, doc *policy.Document) (*policy.Compiled, source.Findings) {
-	return policy.Compile(doc, policy.Input{Networks: l.geo.Networks, GeoLost: l.geo.Lost, Zones: l.zones, MaxScopes: c.MaxScopes, Orders: l.orders})
 }
 
 func sorted(fs source.Findings) source.Findings {

@@ -72,6 +72,7 @@ type Node struct {
 	built    chan built        // what the loader compiled
 	requests chan loadRequest  // of Reload
 	touched  chan struct{}     // size 1: some file changed
+	whole    chan struct{}     // closed when the first load is complete
 	stopped  chan struct{}     // closed when the writer of the World ends: nobody loads any more
 	ordered  chan ordered      // other orders
 	expiry   chan struct{}     // size 1: another lease may be the next to end
@@ -84,6 +85,8 @@ type Node struct {
 	read   fingerprint     // of the files of the last load
 	logged source.Findings // of the last load
 
+	first   reading  // until it is complete
+	kept    tableKey // of the table in the state folder; zero: not known
 	decider *rum.Decider
 	viewed  uint64 // the View that it made orders of
 	tried   triedOrders
@@ -105,12 +108,13 @@ type Node struct {
 func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.logger(), started: time.Now(), verdicts: make(chan struct{}, 1), built: make(chan built),
-		requests: make(chan loadRequest), touched: make(chan struct{}, 1), stopped: make(chan struct{}), asking: make(chan struct{}, chaosAtOnce),
+		requests: make(chan loadRequest), touched: make(chan struct{}, 1), stopped: make(chan struct{}), whole: make(chan struct{}), asking: make(chan struct{}, chaosAtOnce),
 		events: api.NewEvents(), boot: newBoot(), regions: newRegionTable(),
 		leases: make(chan chan<- error), ordered: make(chan ordered), expiry: make(chan struct{}, 1), records: make(chan operator.Entry, recordsMax),
 	}
 	first := built{began: time.Now()}
-	first.reading = loadStable(&cfg, nil)
+	first.reading = loadStable(&n.cfg, func() (*loaded, source.Findings) { return loadFirst(&n.cfg) })
+	n.first = first.reading
 	n.read = first.print
 	var ofAccess source.Findings // no load's: they are read again by themselves
 	var usable bool
@@ -293,13 +297,13 @@ func (n *Node) Run(ctx context.Context) error {
 		{"publish", n.publish},
 		{"load", n.loadLoop},
 		{"regions", n.sampleRegions},
-		{"measurements", n.rum.Run},
+		{"measurements", n.whenWhole(n.rum.Run)},
 	}
 	if n.api != nil {
-		parts = append(parts, part{"api", n.api.Run})
+		parts = append(parts, part{"api", n.whenWhole(n.api.Run)})
 	}
 	if n.beaconServer != nil {
-		parts = append(parts, part{"rum", n.beaconServer.Run})
+		parts = append(parts, part{"rum", n.whenWhole(n.beaconServer.Run)})
 	}
 	if n.api != nil && n.access.oidc != nil {
 		parts = append(parts, part{"oidc", n.access.oidc.Run})

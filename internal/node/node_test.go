@@ -130,6 +130,12 @@ func run(t testing.TB, cfg node.Config) (*node.Node, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return n, start(t, n)
+}
+
+// start runs a node that New made. The func ends it; the test's end does, too.
+func start(t testing.TB, n *node.Node) func() {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
@@ -145,7 +151,7 @@ func run(t testing.TB, cfg node.Config) (*node.Node, func()) {
 		}
 	}
 	t.Cleanup(stop)
-	return n, stop
+	return stop
 }
 
 // ask sends one query and gives the answer; subnet "" is without ECS.

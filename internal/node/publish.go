@@ -211,6 +211,11 @@ func (n *Node) logFindings(fs source.Findings) {
 // loadLoop is the loader: one load at a time, for callers of Reload and for changed files. Requests that come during a load wait
 // for the next one, and all that wait share it.
 func (n *Node) loadLoop(ctx context.Context) error {
+	if err := n.complete(ctx); err != nil {
+		return err
+	}
+	close(n.whole)
+	n.keepTable(n.currentLoad())
 	debug.FreeOSMemory() // a load leaves several times of garbage what it keeps, and the next may be months away
 	views := n.viewTicker()
 	defer views.Stop()
@@ -252,6 +257,7 @@ func (n *Node) loadLoop(ctx context.Context) error {
 		for _, c := range callers {
 			c.done <- outcome
 		}
+		n.keepTable(n.currentLoad())
 		n.viewed = 0 // policies may want orders by other options now
 		debug.FreeOSMemory()
 	}
@@ -260,13 +266,18 @@ func (n *Node) loadLoop(ctx context.Context) error {
 // loadOnce loads and has it published. Where nobody asked for it, findings are not logged again as long as they are the same.
 func (n *Node) loadOnce(ctx context.Context, who []string) (api.Load, error) {
 	b := built{began: time.Now(), who: who}
-	b.reading = loadStable(&n.cfg, n.currentLoad())
+	b.reading = loadStable(&n.cfg, func() (*loaded, source.Findings) { return load(&n.cfg, n.currentLoad()) })
 	n.read = b.print
 	b.again = len(who) == 0 && slices.Equal(b.findings, n.logged)
 	if n.logged = slices.Clone(b.findings); !b.again {
 		n.logFindings(b.findings)
 	}
 	n.recordLoad(&b)
+	return n.hand(ctx, b)
+}
+
+// hand has a load published, and waits for it.
+func (n *Node) hand(ctx context.Context, b built) (api.Load, error) {
 	done := make(chan api.Load, 1)
 	b.done = done
 	select {

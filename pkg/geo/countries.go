@@ -65,7 +65,7 @@ var builtIn = sync.OnceValue(func() *layer {
 		b.add(first, f.last(first, p.Bits()), in.id(Place{Continent: fields[1]}))
 		l.networks++
 	}
-	l.places, l.v4, l.v6 = in.places, v4.finish(), v6.finish()
+	l.places, l.v4, l.v6 = NewPlaces(in.places), v4.finish(), v6.finish()
 	return l
 })
 

@@ -92,15 +92,16 @@ func (c *cutter) decide() uint32 {
 // compile makes the client networks of what the databases say (nil: nothing)
 // and of the overrides.
 func compile(layers []*layer, overrides []override) *Networks {
-	base := &layer{places: []Place{{}}, v4: []run{{}}, v6: []run{{}}}
+	base := &layer{places: NewPlaces([]Place{{}}), v4: []run{{}}, v6: []run{{}}}
 	if len(layers) > 0 {
 		base = mergeLayers(layers)
 	}
-	base = &layer{places: base.places, v4: cut(base.v4, base.places, ipv4), v6: cut(base.v6, base.places, ipv6)}
+	places := base.places.List()
+	base = &layer{places: base.places, v4: cut(base.v4, places, ipv4), v6: cut(base.v6, places, ipv6)}
 	resolved := resolve(overrides)
 	top := paint(resolved)
 	in := newInterner()
-	p := newPairing(in, top.places, base.places, func(above, below Place) Place { return merge(above, below).finished() })
+	p := newPairing(in, top.places.List(), places, func(above, below Place) Place { return merge(above, below).finished() })
 	v4, v6 := zip(top.v4, base.v4, p.pair), zip(top.v6, base.v6, p.pair)
 	var longs []LongPlace
 	for _, o := range resolved {
@@ -115,7 +116,7 @@ func compile(layers []*layer, overrides []override) *Networks {
 	for i := range longs {
 		longs[i].Place = d.id(longs[i].Place)
 	}
-	n.Places = d.places
+	n.Places = NewPlaces(d.places)
 	return n
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,6 +104,16 @@ func recordOf(p geo.Place, databaseType string) mmdbtype.Map {
 	return rec
 }
 
+// TestPlaces gives back what was put in.
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	want := []geo.Place{{}, {Continent: "EU", Country: "DE", Subdivision: "BY", ASN: 64500, HasLocation: true, Lat: 48.1, Lon: -11.6}, {Country: "BY", Subdivision: "1"}, {ASN: 1}}
+	got := geo.NewPlaces(want)
+	if got.Len() != len(want) || !slices.Equal(got.List(), want) || got.At(2) != want[2] {
+		t.Errorf("got %v, want %v", got.List(), want)
+	}
+}
+
 // write puts a file in the test's own folder and gives its path.
 func write(t testing.TB, name string, data []byte) string {
 	t.Helper()
@@ -132,11 +143,11 @@ func country(c string) geo.Place { return geo.Place{Continent: geo.ContinentOf(c
 // checkNetworks checks what must hold for any Networks.
 func checkNetworks(t testing.TB, n *geo.Networks) {
 	t.Helper()
-	if n.Places[0] != (geo.Place{}) {
-		t.Errorf("place 0 is %+v", n.Places[0])
+	if n.Places.At(0) != (geo.Place{}) {
+		t.Errorf("place 0 is %+v", n.Places.At(0))
 	}
 	seen := map[geo.Place]bool{}
-	for _, p := range n.Places {
+	for _, p := range n.Places.List() {
 		if seen[p] {
 			t.Errorf("place %+v is there twice", p)
 		}
@@ -152,8 +163,8 @@ func checkNetworks(t testing.TB, n *geo.Networks) {
 		}
 		for j, r := range runs {
 			used[r.Place] = true
-			if int(r.Place) >= len(n.Places) {
-				t.Fatalf("place %d of %d", r.Place, len(n.Places))
+			if int(r.Place) >= n.Places.Len() {
+				t.Fatalf("place %d of %d", r.Place, n.Places.Len())
 			}
 			if r.Start >= 1<<(24+32*i) {
 				t.Fatalf("family %d has a block %x", i, r.Start)
@@ -165,12 +176,12 @@ func checkNetworks(t testing.TB, n *geo.Networks) {
 	}
 	for _, l := range n.Long {
 		used[l.Place] = true
-		if int(l.Place) >= len(n.Places) {
-			t.Fatalf("place %d of %d", l.Place, len(n.Places))
+		if int(l.Place) >= n.Places.Len() {
+			t.Fatalf("place %d of %d", l.Place, n.Places.Len())
 		}
 	}
-	if len(used) != len(n.Places) {
-		t.Errorf("%d places of %d are used", len(used), len(n.Places))
+	if len(used) != n.Places.Len() {
+		t.Errorf("%d places of %d are used", len(used), n.Places.Len())
 	}
 }
 

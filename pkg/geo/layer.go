@@ -13,7 +13,7 @@ type run struct {
 // covering its family from the first address to the last in order, neighbors
 // with different places. Immutable once built.
 type layer struct {
-	places []Place // distinct; 0 is the zero Place
+	places Places
 	v4, v6 []run
 	// networks counts the networks (or ranges) with data, as the file has them.
 	networks int
@@ -30,7 +30,7 @@ func (l *layer) runs(f family) []run {
 // at gives the place of an address.
 func (l *layer) at(f family, a address) Place {
 	runs := l.runs(f)
-	return l.places[runs[find(runs, a)].place]
+	return l.places.At(runs[find(runs, a)].place)
 }
 
 // find gives the index of the run that holds a.
@@ -163,9 +163,9 @@ func mergeLayers(layers []*layer) *layer {
 	merged := layers[0]
 	for _, below := range layers[1:] {
 		in := newInterner()
-		p := newPairing(in, merged.places, below.places, merge)
+		p := newPairing(in, merged.places.List(), below.places.List(), merge)
 		v4, v6 := zip(merged.v4, below.v4, p.pair), zip(merged.v6, below.v6, p.pair)
-		merged = &layer{places: in.places, v4: v4, v6: v6}
+		merged = &layer{places: NewPlaces(in.places), v4: v4, v6: v6}
 	}
 	return merged.finished()
 }
@@ -173,12 +173,13 @@ func mergeLayers(layers []*layer) *layer {
 // finished is the layer with every place finished, and those that are equal
 // then made one.
 func (l *layer) finished() *layer {
-	if !slices.ContainsFunc(l.places, func(p Place) bool { return p != p.finished() }) {
+	places := l.places.List()
+	if !slices.ContainsFunc(places, func(p Place) bool { return p != p.finished() }) {
 		return l
 	}
 	in := newInterner()
-	ids := make([]uint32, len(l.places))
-	for i, p := range l.places {
+	ids := make([]uint32, len(places))
+	for i, p := range places {
 		ids[i] = in.id(p.finished())
 	}
 	renumber := func(runs []run) []run {
@@ -188,5 +189,5 @@ func (l *layer) finished() *layer {
 		}
 		return out
 	}
-	return &layer{places: in.places, v4: renumber(l.v4), v6: renumber(l.v6), networks: l.networks}
+	return &layer{places: NewPlaces(in.places), v4: renumber(l.v4), v6: renumber(l.v6), networks: l.networks}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"geodns/internal/source"
@@ -96,28 +97,86 @@ type Data struct {
 // built-in one.
 func (d *Data) Databases() []Info { return append([]Info(nil), d.infos...) }
 
-// Load reads what cfg names and compiles it. prev is what is in use, nil at the
-// start. A database that is refused is reported, and prev's database in the same
-// slot is used again; so are prev's overrides. The Data is never nil: whether to
-// publish one that is degraded is for the caller to say. An unchanged file is
-// not parsed again.
-func Load(cfg Config, prev *Data) (*Data, source.Findings) {
+// Files are what a Config names, read into memory, whether they can be used or
+// not.
+type Files struct {
+	cfg       Config
+	databases []content
+	overrides content
+}
+
+// content is a file as it was read, or why it was not.
+type content struct {
+	data []byte
+	hash [sha256.Size]byte
+	err  error
+}
+
+// Read reads all that cfg names.
+func Read(cfg Config) *Files {
+	f := &Files{cfg: cfg}
+	for _, path := range cfg.Databases {
+		f.databases = append(f.databases, readContent(path, DatabaseBytesMax))
+	}
+	if cfg.Overrides != "" {
+		f.overrides = readContent(cfg.Overrides, source.YAMLBytesMax)
+	}
+	return f
+}
+
+// readContent reads one file.
+func readContent(path string, limit int64) content {
+	data, err := readFile(path, limit)
+	return content{data, sha256.Sum256(data), err}
+}
+
+// Sum is a hash of all that the files say; false if one of them could not be
+// read.
+func (f *Files) Sum() (sum [sha256.Size]byte, ok bool) {
+	h := sha256.New()
+	ok = f.overrides.err == nil
+	for _, c := range append(slices.Clip(f.databases), f.overrides) {
+		h.Write(c.hash[:])
+		ok = ok && c.err == nil
+	}
+	return [sha256.Size]byte(h.Sum(nil)), ok
+}
+
+// Uncompiled is the Data of files that are good, as who uses them knows, before
+// they are compiled: it describes them and places nobody.
+func (f *Files) Uncompiled() *Data {
+	d := &Data{Networks: compile(nil, nil), slots: make([]*database, len(f.databases))}
+	for i, c := range f.databases {
+		d.infos = append(d.infos, Info{Path: f.cfg.Databases[i], Bytes: int64(len(c.data)), Hash: fmt.Sprintf("%x", c.hash[:8])})
+	}
+	return d
+}
+
+// Load reads what cfg names and compiles it: Read and Compile.
+func Load(cfg Config, prev *Data) (*Data, source.Findings) { return Read(cfg).Compile(prev) }
+
+// Compile compiles the files. prev is what is in use, nil at the start. A
+// database that is refused is reported, and prev's database in the same slot is
+// used again; so are prev's overrides. The Data is never nil: whether to publish
+// one that is degraded is for the caller to say. An unchanged file is not parsed
+// again.
+func (f *Files) Compile(prev *Data) (*Data, source.Findings) {
 	var fs source.Findings
 	if prev == nil {
 		prev = &Data{}
 	}
-	maxMoved := cfg.MaxMoved
+	maxMoved := f.cfg.MaxMoved
 	if maxMoved <= 0 || maxMoved > 1 {
 		maxMoved = MaxMovedDefault
 	}
-	d := &Data{slots: make([]*database, len(cfg.Databases))}
+	d := &Data{slots: make([]*database, len(f.databases))}
 	var layers []*layer
-	for i, path := range cfg.Databases {
+	for i, path := range f.cfg.Databases {
 		var before *database
 		if i < len(prev.slots) {
 			before = prev.slots[i]
 		}
-		db, refused := loadDatabase(path, before, maxMoved, &fs)
+		db, refused := loadDatabase(path, &f.databases[i], before, maxMoved, &fs)
 		info := Info{Path: path, State: Missing}
 		if db != nil {
 			info = db.info
@@ -134,20 +193,20 @@ func Load(cfg Config, prev *Data) (*Data, source.Findings) {
 		}
 		d.slots[i], d.infos = db, append(d.infos, info)
 	}
-	if len(cfg.Databases) == 0 {
+	if len(f.databases) == 0 {
 		layers = []*layer{builtIn()}
 	}
-	d.loadOverrides(cfg.Overrides, prev.overrides, &fs)
+	d.loadOverrides(f, prev.overrides, &fs)
 	d.Networks = compile(layers, d.overrides)
 	return d, fs
 }
 
-// loadOverrides reads the overrides, or keeps those of before.
-func (d *Data) loadOverrides(path string, before []override, fs *source.Findings) {
+// loadOverrides parses the overrides, or keeps those of before.
+func (d *Data) loadOverrides(f *Files, before []override, fs *source.Findings) {
+	path, data, err := f.cfg.Overrides, f.overrides.data, f.overrides.err
 	if path == "" {
 		return
 	}
-	data, err := readFile(path, source.YAMLBytesMax)
 	if err != nil {
 		fs.Errorf(source.WholeFile(path), "the overrides cannot be read: %v", err)
 		d.overrides, d.OverridesRefused, d.Degraded = before, true, true
@@ -164,7 +223,7 @@ func (d *Data) loadOverrides(path string, before []override, fs *source.Findings
 
 // loadDatabase gives the database for a slot: the file's, or before with the
 // reason why the file was refused.
-func loadDatabase(path string, before *database, maxMoved float64, fs *source.Findings) (*database, string) {
+func loadDatabase(path string, file *content, before *database, maxMoved float64, fs *source.Findings) (*database, string) {
 	consequence := "clients that only it knows are unknown"
 	if before != nil {
 		consequence = "the one in use stays"
@@ -173,11 +232,10 @@ func loadDatabase(path string, before *database, maxMoved float64, fs *source.Fi
 		fs.Errorf(at, "database refused, %s: %s", consequence, reason)
 		return before, reason
 	}
-	data, err := readFile(path, DatabaseBytesMax)
-	if err != nil {
-		return refuse(source.WholeFile(path), err.Error())
+	data, hash := file.data, file.hash
+	if file.err != nil {
+		return refuse(source.WholeFile(path), file.err.Error())
 	}
-	hash := sha256.Sum256(data)
 	if before != nil && before.hash == hash {
 		same := *before
 		same.info.Path = path

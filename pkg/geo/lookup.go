@@ -73,7 +73,7 @@ func (d *Data) Lookup(a netip.Addr) Record {
 	rec.Decided, _ = a.Prefix(f.blockBits()) // never an error: the length is the family's
 	for _, l := range d.Networks.Long {
 		if l.Prefix.Contains(a) && l.Prefix.Bits() > rec.Decided.Bits() {
-			rec.Place, rec.Decided = d.Networks.Places[l.Place], l.Prefix
+			rec.Place, rec.Decided = d.Networks.Places.At(l.Place), l.Prefix
 		}
 	}
 	if rec.BuiltIn {
@@ -99,7 +99,7 @@ func (db *database) lookup(path string, a netip.Addr, f family, num address) Dat
 		runs := db.layer.runs(f)
 		i := find(runs, num)
 		rec.Network = prefixWithin(f, num, runs[i].start, end(runs, i, f))
-		if place := db.layer.places[runs[i].place]; place.Placed() {
+		if place := db.layer.places.At(runs[i].place); place.Placed() {
 			rec.Fields = []Field{
 				{"range", rangeText(f, runs[i].start, end(runs, i, f))},
 				{"country", cmp.Or(place.Country, place.Continent)},

@@ -294,10 +294,10 @@ func (m *mmdb) layer(odd *oddities) (*layer, error) {
 	if l.v6, err = w.walk(ipv6, emit); err != nil {
 		return nil, err
 	}
-	l.places = in.places
-	if len(l.places) == 1 {
+	if len(in.places) == 1 {
 		return nil, errors.New("no network in it has a continent, country, location or ASN")
 	}
+	l.places = NewPlaces(in.places)
 	return l, nil
 }
 

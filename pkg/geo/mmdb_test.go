@@ -129,7 +129,7 @@ func TestMMDBFields(t *testing.T) {
 		network{"1.0.0.0/24", geo.Place{Continent: "EU"}}, network{"1.0.1.0/24", geo.Place{}})
 	n, _ := geo.Compile([]*geo.Layer{layerOf(t, "x", registered)}, nil)
 	if got := at(n, "1.0.0.1"); got != (geo.Place{Continent: "EU"}) || at(n, "1.0.1.1").Placed() {
-		t.Errorf("%+v", n.Places)
+		t.Errorf("%+v", n.Places.List())
 	}
 }
 
@@ -254,7 +254,7 @@ func TestMaxMindBadData(t *testing.T) {
 		for _, mutant := range [][]byte{data, retyped(data)} {
 			path := write(t, name, mutant)
 			d, fs := geo.Load(geo.Config{Databases: []string{path}}, nil)
-			if !d.Lost || !d.Degraded || !fs.HasErrors() || len(d.Networks.Places) != 1 {
+			if !d.Lost || !d.Degraded || !fs.HasErrors() || d.Networks.Places.Len() != 1 {
 				t.Errorf("%s is loaded: %v", name, fs)
 			}
 			for _, f := range fs {

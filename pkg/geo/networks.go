@@ -7,7 +7,7 @@ import "net/netip"
 type Networks struct {
 	// Places holds the distinct places that the lists below refer to; index 0
 	// is the zero Place.
-	Places []Place
+	Places Places
 	// V4 and V6 are the networks of each family: the first Start is 0, they are
 	// sorted, and neighbors differ in Place.
 	V4, V6 []Run
@@ -34,7 +34,7 @@ type LongPlace struct {
 // At gives the place of the block that holds an address, whatever Long says.
 func (n *Networks) At(a netip.Addr) Place {
 	i, _ := n.run(a.Unmap())
-	return n.Places[i.Place]
+	return n.Places.At(i.Place)
 }
 
 // run gives the run that holds an address, and its index.

@@ -195,7 +195,7 @@ func paint(resolved []override) *layer {
 	}
 	p4.close(ipv4.max())
 	p6.close(ipv6.max())
-	return &layer{places: p4.in.places, v4: p4.b.finish(), v6: p6.b.finish()}
+	return &layer{places: NewPlaces(p4.in.places), v4: p4.b.finish(), v6: p6.b.finish()}
 }
 
 // painter turns nested prefixes, in the order of overrides, into runs.

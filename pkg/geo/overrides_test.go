@@ -69,7 +69,7 @@ overrides:
 		t.Errorf("%d long overrides, want %d", len(n.Long), len(long))
 	}
 	for i, l := range n.Long {
-		if got, want := n.Places[l.Place], long[l.Prefix.String()]; got != want {
+		if got, want := n.Places.At(l.Place), long[l.Prefix.String()]; got != want {
 			t.Errorf("%s\n got %+v\nwant %+v", l.Prefix, got, want)
 		}
 		if i > 0 && n.Long[i-1].Prefix.Addr().Compare(l.Prefix.Addr()) > 0 {
@@ -185,7 +185,7 @@ func FuzzOverrides(f *testing.F) {
 			}
 		}
 		checkNetworks(t, n)
-		if fs.HasErrors() && len(n.Places) > 1 {
+		if fs.HasErrors() && n.Places.Len() > 1 {
 			t.Fatal("a refused file has effect")
 		}
 		for _, l := range n.Long {

@@ -65,7 +65,7 @@ func parseRanges(file string, data []byte) (*layer, source.Findings) {
 		}
 		r.fs.Warnf(source.WholeFile(file), "%d ranges have codes that are no countries of ISO 3166-1 and count as unknown (%s)", r.unknownRanges, shown)
 	}
-	return &layer{places: r.in.places, v4: r.v4.finish(), v6: r.v6.finish(), networks: r.ranges}, r.fs
+	return &layer{places: NewPlaces(r.in.places), v4: r.v4.finish(), v6: r.v6.finish(), networks: r.ranges}, r.fs
 }
 
 // isBinary says whether a rune has no business in a text, of whatever encoding.

@@ -116,7 +116,7 @@ func TestTorGeoIP(t *testing.T) {
 	if fs.HasErrors() || d.Degraded || d.Lost {
 		t.Fatal(fs)
 	}
-	t.Logf("%d + %d ranges, %d + %d networks, %d places in %v", d.Databases()[0].Networks, d.Databases()[1].Networks, len(d.Networks.V4), len(d.Networks.V6), len(d.Networks.Places), time.Since(begin))
+	t.Logf("%d + %d ranges, %d + %d networks, %d places in %v", d.Databases()[0].Networks, d.Databases()[1].Networks, len(d.Networks.V4), len(d.Networks.V6), d.Networks.Places.Len(), time.Since(begin))
 	for _, f := range fs {
 		t.Log(f)
 	}

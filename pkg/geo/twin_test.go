@@ -228,7 +228,7 @@ func compareTwin(t *testing.T, seed uint64) {
 		}
 		block, _ := l.Prefix.Addr().Prefix(bits)
 		within := slices.DeleteFunc(slices.Clone(overrides), func(o twinOverride) bool { return o.prefix.Bits() > l.Prefix.Bits() })
-		if got, want := n.Places[l.Place], twinPlace(t, databases, within, block, l.Prefix.Addr()); got != want {
+		if got, want := n.Places.At(l.Place), twinPlace(t, databases, within, block, l.Prefix.Addr()); got != want {
 			t.Errorf("long %s\n got %+v\nwant %+v\n%s", l.Prefix, got, want, text)
 		}
 	}

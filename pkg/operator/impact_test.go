@@ -92,10 +92,10 @@ func TestImpacts(t *testing.T) {
 // crowd is networks of many sizes and places, some of them not placed.
 func crowd(random *rand.Rand) *geo.Networks {
 	n := earth()
-	n.Places = append(n.Places, geo.Place{Continent: "AS", Country: "JP", HasLocation: true, Lat: 35, Lon: 139}, geo.Place{Continent: "SA", Country: "BR", HasLocation: true, Lat: -23, Lon: -46})
+	n.Places = geo.NewPlaces(append(n.Places.List(), geo.Place{Continent: "AS", Country: "JP", HasLocation: true, Lat: 35, Lon: 139}, geo.Place{Continent: "SA", Country: "BR", HasLocation: true, Lat: -23, Lon: -46}))
 	n.V4 = []geo.Run{{}}
 	for at := uint64(1 << 16); at < 1<<24; at += 1 + random.Uint64N(1<<(1+random.Uint64N(17))) {
-		place := uint32(random.IntN(len(n.Places)))
+		place := uint32(random.IntN(n.Places.Len()))
 		if n.V4[len(n.V4)-1].Place != place {
 			n.V4 = append(n.V4, geo.Run{Start: at, Place: place})
 		}
@@ -204,7 +204,7 @@ func happens(c *policy.Compiled, n *geo.Networks, random *rand.Rand, name string
 		if !exact {
 			i--
 		}
-		if !n.Places[n.V4[i].Place].Placed() {
+		if !n.Places.At(n.V4[i].Place).Placed() {
 			continue
 		}
 		asked++

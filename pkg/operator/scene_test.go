@@ -55,13 +55,13 @@ policies:
 
 // earth is networks of four places: of 256 /24s of 20.0.0.0/16 each place has a quarter, and the rest is not placed.
 func earth() *geo.Networks {
-	n := &geo.Networks{Places: []geo.Place{
+	n := &geo.Networks{Places: geo.NewPlaces([]geo.Place{
 		{},
 		{Continent: "EU", Country: "DE", HasLocation: true, Lat: 50, Lon: 8},
 		{Continent: "EU", Country: "NL", HasLocation: true, Lat: 52, Lon: 5},
 		{Continent: "NA", Country: "US", HasLocation: true, Lat: 39, Lon: -77},
 		{Continent: "NA", Country: "US", Subdivision: "CA", HasLocation: true, Lat: 37, Lon: -122},
-	}}
+	})}
 	const first = 20 << 16
 	n.V4 = []geo.Run{
 		{Start: 0},

@@ -64,9 +64,9 @@ func (c *Compiled) PolicyIDs() map[string]steering.PolicyID {
 
 // Limited lists the policies that are ranked without their finest orders, as they would publish more scopes than Input.MaxScopes by them.
 func (c *Compiled) Limited() (names []string) {
-	for i, p := range c.Document.Policies {
-		if x := c.layouts[c.layoutOf[i]].measured; x != nil && x.finest > rum.RungPrefix {
-			names = append(names, p.Name)
+	for i, at := range c.layoutOf {
+		if x := c.layouts[at].measured; x != nil && x.finest > rum.RungPrefix {
+			names = append(names, c.Document.Policies[i].Name)
 		}
 	}
 	return names
@@ -82,6 +82,14 @@ type compiler struct {
 	spec   steering.Spec
 	flats  map[*Target]steering.TargetID // flattened twins of host-name targets
 	pools  map[*Pool]uint32              // and of their pools, which would count each target twice otherwise
+}
+
+// newCompiler begins a Compile.
+func newCompiler(doc *Document, in Input, before *Compiled) *compiler {
+	return &compiler{
+		doc: doc, in: in, before: before, flats: map[*Target]steering.TargetID{}, pools: map[*Pool]uint32{},
+		out: &Compiled{Document: doc, in: in},
+	}
 }
 
 // Compile makes the Table of a checked Document: pure, and the same on every node that is given the same. The findings
@@ -101,7 +109,7 @@ func (c *Compiled) WithOrders(orders *rum.Orders) (*Compiled, source.Findings) {
 func compile(doc *Document, in Input, before *Compiled) (*Compiled, source.Findings) {
 	finest := map[int]rum.RungKind{} // by layout
 	for {
-		c := &compiler{doc: doc, in: in, before: before, flats: map[*Target]steering.TargetID{}, pools: map[*Pool]uint32{}, out: &Compiled{Document: doc, in: in}}
+		c := newCompiler(doc, in, before)
 		c.run(finest)
 		if c.out.Table != nil && c.coarsen(finest) {
 			before = c.out
@@ -250,7 +258,17 @@ func (c *compiler) addPolicy(p *Policy, at int) {
 	case ServFail:
 		s.AllDown = steering.ServFail
 	}
-	var all []steering.TargetID // by the compiler's entries
+	all := c.targetsOf(p)
+	c.checkFamilies(p, l, all)
+	c.checkAnswerSets(p, at)
+	for _, e := range l.used {
+		s.Targets = append(s.Targets, all[e])
+	}
+	c.spec.Policies = append(c.spec.Policies, s)
+}
+
+// targetsOf lists a policy's targets, by the compiler's entries.
+func (c *compiler) targetsOf(p *Policy) (all []steering.TargetID) {
 	for _, pool := range slotsOf(p) {
 		for _, t := range pool.Targets {
 			id := steering.TargetID(t.Index)
@@ -260,12 +278,7 @@ func (c *compiler) addPolicy(p *Policy, at int) {
 			all = append(all, id)
 		}
 	}
-	c.checkFamilies(p, l, all)
-	c.checkAnswerSets(p, at)
-	for _, e := range l.used {
-		s.Targets = append(s.Targets, all[e])
-	}
-	c.spec.Policies = append(c.spec.Policies, s)
+	return all
 }
 
 // flatten gives the twin of a host-name target that has the addresses of the host.

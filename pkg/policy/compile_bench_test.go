@@ -19,11 +19,11 @@ import (
 // benchNetworks are so many runs of 100,000 located places, of which half of the runs are IPv6.
 func benchNetworks(size int) *geo.Networks {
 	r := rand.New(rand.NewPCG(1, 1))
-	n := &geo.Networks{Places: []geo.Place{{}}}
+	places := []geo.Place{{}}
 	countries := []string{"DE", "FR", "GB", "US", "CA", "BR", "JP", "IN", "AU", "ZA"}
 	for i := range 100_000 {
 		c := countries[r.IntN(len(countries))]
-		n.Places = append(n.Places, geo.Place{
+		places = append(places, geo.Place{
 			Continent: geo.ContinentOf(c), Country: c, Subdivision: fmt.Sprint(r.IntN(20)), ASN: uint32(i % 1000), HasLocation: true,
 			Lat: r.Float64()*120 - 50, Lon: r.Float64()*360 - 180,
 		})
@@ -35,10 +35,11 @@ func benchNetworks(size int) *geo.Networks {
 		}
 		slices.Sort(starts)
 		for _, s := range slices.Compact(starts) {
-			out = append(out, geo.Run{Start: s, Place: uint32(1 + r.IntN(len(n.Places)-1))})
+			out = append(out, geo.Run{Start: s, Place: uint32(1 + r.IntN(len(places)-1))})
 		}
 		return out
 	}
+	n := &geo.Networks{Places: geo.NewPlaces(places)}
 	n.V4, n.V6 = runs(1, 224<<16, 7), runs(1<<53, 1<<53, 36)
 	return n
 }
@@ -99,7 +100,7 @@ func benchOrders(doc *policy.Document, networks *geo.Networks) *rum.Orders {
 		}
 		rungs[rum.Rung{Kind: rum.RungPrefix, Prefix: at.Prefix()}] = true
 	}
-	for _, p := range networks.Places[1:] {
+	for _, p := range networks.Places.List()[1:] {
 		rungs[rum.Rung{Kind: rum.RungASN, ASN: p.ASN, Code: p.Country}] = true
 		rungs[rum.Rung{Kind: rum.RungCountry, Code: p.Country}] = true
 	}

@@ -111,7 +111,7 @@ type segment struct {
 // classify fills layouts with their classes and plans, and the Spec with cells and layouts.
 func (c *compiler) classify() {
 	if c.out.kinds == nil {
-		c.out.kinds = newKinds(c.in.Networks)
+		c.out.kinds = newKinds(c.in.Networks.Places.Len())
 	}
 	k := &measuredKinds{kinds: c.out.kinds, number: map[measuredKind]uint32{}}
 	seg4 := c.out.sweep(c.in.Networks.V4, true, k)
@@ -170,8 +170,8 @@ func (c *compiler) classifyPlain(k *measuredKinds) {
 			plain = append(plain, l)
 		}
 	}
-	classes := c.classifyKinds(plain, k.clients, k.plainExist())
-	k.plain = make([]uint32, len(k.clients))
+	classes := c.classifyKinds(plain, k.clients(c.in.Networks.Places), k.plainExist())
+	k.plain = make([]uint32, len(k.keys))
 	for i := range plain {
 		k.plain = refine(k.plain, classes[i])
 	}
@@ -198,7 +198,7 @@ func (c *compiler) classifyMeasured(k *measuredKinds) (classes map[int][]uint32,
 		merged[kind] = k.plain[k.plainOf(kind)]
 	}
 	classes = make(map[int][]uint32, len(byOrders))
-	for i, of := range c.classifyKinds(byOrders, k.all(), k.exist) {
+	for i, of := range c.classifyKinds(byOrders, k.all(c.in.Networks.Places), k.exist) {
 		classes[at[i]] = of
 		merged = refine(merged, of)
 	}
@@ -223,11 +223,12 @@ func refine(a, b []uint32) []uint32 {
 }
 
 // kinds numbers the distinct clients, but for measured networks: kind k < len(Places) is Places[k] in no subnet, those in one follow. Once
-// they are numbered they are the same for all orders, and not modified.
+// they are numbered they are the same for all orders, and not modified. They are kept as long as the table is: without pointers, of which places
+// have many.
 type kinds struct {
-	clients []client
-	number  map[kindKey]uint32
-	plain   []uint32 // by kind: a number for those that layouts which orders have no part in tell apart; nil until they are classified
+	keys   []kindKey
+	number map[kindKey]uint32
+	plain  []uint32 // by kind: a number for those that layouts which orders have no part in tell apart; nil until they are classified
 }
 
 type kindKey struct {
@@ -235,12 +236,21 @@ type kindKey struct {
 	subnet int
 }
 
-func newKinds(n *geo.Networks) *kinds {
-	k := &kinds{number: map[kindKey]uint32{}, clients: make([]client, len(n.Places))}
-	for i, p := range n.Places {
-		k.clients[i] = client{place: p, subnet: noSubnet, network: noSubnet}
+func newKinds(places int) *kinds {
+	k := &kinds{number: map[kindKey]uint32{}, keys: make([]kindKey, places)}
+	for i := range k.keys {
+		k.keys[i] = kindKey{uint32(i), noSubnet}
 	}
 	return k
+}
+
+// clients lists the clients by kind.
+func (k *kinds) clients(places geo.Places) []client {
+	out := make([]client, len(k.keys))
+	for i, key := range k.keys {
+		out[i] = client{place: places.At(key.place), subnet: key.subnet, network: noSubnet}
+	}
+	return out
 }
 
 // of gives the kind of clients of a place in a subnet.
@@ -251,9 +261,9 @@ func (k *kinds) of(place uint32, subnet int) uint32 {
 	key := kindKey{place, subnet}
 	n, have := k.number[key]
 	if !have {
-		n = uint32(len(k.clients))
+		n = uint32(len(k.keys))
 		k.number[key] = n
-		k.clients = append(k.clients, client{place: k.clients[place].place, subnet: subnet, network: noSubnet})
+		k.keys = append(k.keys, key)
 	}
 	return n
 }
@@ -295,13 +305,13 @@ func (k *measuredKinds) of(place uint32, subnet, network int) uint32 {
 // settle gives the kinds of segments their numbers, and notes which kinds there are: those of segments and, as no database knows
 // everyone, the unknown client. A place may be that of an override alone, which then says nothing of clients outside of it.
 func (k *measuredKinds) settle(segs ...[]segment) {
-	k.exist = make([]bool, len(k.clients)+len(k.list))
+	k.exist = make([]bool, len(k.keys)+len(k.list))
 	k.exist[0] = true
 	for _, family := range segs {
 		for i := range family {
 			kind := &family[i].kind
 			if *kind&inNetwork != 0 {
-				*kind = *kind&^inNetwork + uint32(len(k.clients))
+				*kind = *kind&^inNetwork + uint32(len(k.keys))
 			}
 			k.exist[*kind] = true
 		}
@@ -310,7 +320,7 @@ func (k *measuredKinds) settle(segs ...[]segment) {
 
 // plainOf gives the kind that a kind is but for its network.
 func (k *measuredKinds) plainOf(kind int) uint32 {
-	if i := kind - len(k.clients); i >= 0 {
+	if i := kind - len(k.keys); i >= 0 {
 		return k.list[i].kind
 	}
 	return uint32(kind)
@@ -318,7 +328,7 @@ func (k *measuredKinds) plainOf(kind int) uint32 {
 
 // plainExist says which kinds there would be without measured networks.
 func (k *measuredKinds) plainExist() []bool {
-	exist := slices.Clone(k.exist[:len(k.clients)])
+	exist := slices.Clone(k.exist[:len(k.keys)])
 	for _, m := range k.list {
 		exist[m.kind] = true
 	}
@@ -326,10 +336,10 @@ func (k *measuredKinds) plainExist() []bool {
 }
 
 // all lists the clients of all kinds.
-func (k *measuredKinds) all() []client {
-	out := slices.Grow(slices.Clone(k.clients), len(k.list))
+func (k *measuredKinds) all(places geo.Places) []client {
+	out := slices.Grow(k.clients(places), len(k.list))
 	for _, m := range k.list {
-		c := k.clients[m.kind]
+		c := out[m.kind]
 		c.network = m.network
 		out = append(out, c)
 	}
@@ -441,7 +451,7 @@ func (c *Compiled) longSubnets() (out []longSubnet) {
 		l := longSubnet{prefix: p, client: c.clientIn(p.Addr(), i), parent: noSubnet}
 		for _, o := range c.in.Networks.Long { // sorted: a longer one comes later
 			if containsPrefix(o.Prefix, p) {
-				l.client.place = c.in.Networks.Places[o.Place]
+				l.client.place = c.in.Networks.Places.At(o.Place)
 			}
 		}
 		for j := len(out) - 1; j >= 0; j = out[j].parent {

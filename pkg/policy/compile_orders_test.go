@@ -29,6 +29,9 @@ func sameCompiled(got, want *policy.Compiled, gotFound, wantFound string) string
 	case !reflect.DeepEqual(got.Targets, want.Targets):
 		return "other targets"
 	}
+	if kept, err := steering.Decode(got.Table.Encode()); err != nil || !reflect.DeepEqual(kept, want.Table) {
+		return fmt.Sprintf("table %s does not come back: %v", got.Table.ID(), err)
+	}
 	for _, p := range got.Document.Policies {
 		if !reflect.DeepEqual(got.Plans(p), want.Plans(p)) {
 			return "other plans of " + p.Name

@@ -167,12 +167,12 @@ func randomPlace(r *rand.Rand) geo.Place {
 
 // makeNetworks places runs of blocks whose ends are those of prefixes, and some overrides longer than blocks.
 func (s *scene) makeNetworks() {
-	n := &geo.Networks{Places: []geo.Place{{}}}
+	n, places := &geo.Networks{}, []geo.Place{{}}
 	number := func(p geo.Place) uint32 {
-		i := slices.Index(n.Places, p)
+		i := slices.Index(places, p)
 		if i < 0 {
-			i = len(n.Places)
-			n.Places = append(n.Places, p)
+			i = len(places)
+			places = append(places, p)
 		}
 		return uint32(i)
 	}
@@ -216,6 +216,7 @@ func (s *scene) makeNetworks() {
 	slices.SortFunc(n.Long, func(a, b geo.LongPlace) int {
 		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), a.Prefix.Bits()-b.Prefix.Bits())
 	})
+	n.Places = geo.NewPlaces(places)
 	s.networks = n
 }
 

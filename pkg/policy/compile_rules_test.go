@@ -15,7 +15,7 @@ import (
 // networksOf places prefixes, the longest decides: each as a geo code, AS number and location, all optional, as in
 // "EU-DE-BY AS64500 @48.1,11.6".
 func networksOf(places map[string]string) *geo.Networks {
-	n := &geo.Networks{Places: []geo.Place{{}}}
+	n, distinct := &geo.Networks{}, []geo.Place{{}}
 	at := map[netip.Prefix]uint32{}
 	starts := []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 	for prefix, text := range places {
@@ -31,10 +31,10 @@ func networksOf(places map[string]string) *geo.Networks {
 			parts := append(strings.Split(word, "-"), "", "")
 			p.Continent, p.Country, p.Subdivision = parts[0], parts[1], parts[2]
 		}
-		i := slices.Index(n.Places, p)
+		i := slices.Index(distinct, p)
 		if i < 0 {
-			i = len(n.Places)
-			n.Places = append(n.Places, p)
+			i = len(distinct)
+			distinct = append(distinct, p)
 		}
 		net := netip.MustParsePrefix(prefix)
 		if twinLong(net) {
@@ -65,6 +65,7 @@ func networksOf(places map[string]string) *geo.Networks {
 		}
 	}
 	slices.SortFunc(n.Long, func(a, b geo.LongPlace) int { return comparePrefixes(a.Prefix, b.Prefix) })
+	n.Places = geo.NewPlaces(distinct)
 	return n
 }
 

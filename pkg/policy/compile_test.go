@@ -137,11 +137,11 @@ func describe(s *scene, text string) string {
 			runs = s.networks.V4
 		}
 		for _, r := range runs {
-			fmt.Fprintf(&b, "from %s: %+v\n", twinStart(r, v4), s.networks.Places[r.Place])
+			fmt.Fprintf(&b, "from %s: %+v\n", twinStart(r, v4), s.networks.Places.At(r.Place))
 		}
 	}
 	for _, l := range s.networks.Long {
-		fmt.Fprintf(&b, "override %s: %+v\n", l.Prefix, s.networks.Places[l.Place])
+		fmt.Fprintf(&b, "override %s: %+v\n", l.Prefix, s.networks.Places.At(l.Place))
 	}
 	return b.String()
 }

@@ -122,12 +122,12 @@ func (w *twin) place(client netip.Prefix) (place geo.Place) {
 	runs := w.runs(client.Addr())
 	behind := sort.Search(len(runs), func(i int) bool { return client.Addr().Less(twinStart(runs[i], client.Addr().Is4())) })
 	if behind > 0 {
-		place = w.networks.Places[runs[behind-1].Place]
+		place = w.networks.Places.At(runs[behind-1].Place)
 	}
 	longest := -1
 	for _, l := range w.networks.Long {
 		if twinIn(l.Prefix, client) && l.Prefix.Bits() > longest {
-			place, longest = w.networks.Places[l.Place], l.Prefix.Bits()
+			place, longest = w.networks.Places.At(l.Place), l.Prefix.Bits()
 		}
 	}
 	if w.places == nil {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -51,15 +52,19 @@ func LoadFS(fsys fs.FS, dir string) (*Document, source.Findings) {
 		l.found.Errorf(source.WholeFile(dir), "%d policy files; at most %d are read", len(names), FilesMax)
 		return nil, l.found
 	}
-	files := make([]*File, 0, len(names))
+	files, sum := make([]*File, 0, len(names)), sha256.New()
 	for _, name := range names {
 		if data, ok := l.read(name); ok {
+			fmt.Fprintf(sum, "%q %d\n%s", name, len(data), data)
 			files = append(files, Parse(l.shown(name), data, &l.found))
 		} else {
 			files = append(files, &File{Name: l.shown(name), opaque: true})
 		}
 	}
 	doc := Join(files, &l.found)
+	if doc != nil {
+		doc.Sum = [sha256.Size]byte(sum.Sum(nil))
+	}
 	l.found.Sort()
 	return doc, l.found
 }

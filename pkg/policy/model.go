@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"crypto/sha256"
 	"math"
 	"net/netip"
 	"slices"
@@ -22,6 +23,8 @@ type Document struct {
 	Policies []*Policy
 	// Targets are all pools' targets, pool by pool, each pool's in file order; Targets[t.Index] == t.
 	Targets []*Target
+	// Sum is a hash of all files that Load read: equal files make equal Documents. Zero if they came otherwise.
+	Sum [sha256.Size]byte
 }
 
 // ref is a name in a file that stands for something that may be in another.

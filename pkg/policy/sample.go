@@ -45,7 +45,7 @@ func (c *Compiled) placedSpans() (out []blockSpan) {
 		if i+1 < len(runs) {
 			to = runs[i+1].Start
 		}
-		if c.in.Networks.Places[run.Place].Placed() {
+		if c.in.Networks.Places.At(run.Place).Placed() {
 			out = append(out, blockSpan{from: run.Start, to: to})
 		}
 	}

@@ -33,7 +33,7 @@ func compileOn(t *testing.T, text string, n *geo.Networks) *policy.Compiled {
 
 // TestSampleClients holds that the placed blocks are sampled evenly, in order, and none else.
 func TestSampleClients(t *testing.T) {
-	n := &geo.Networks{Places: []geo.Place{{}, {Country: "DE", Continent: "EU"}, {ASN: 64500}, {Continent: "NA"}}}
+	n := &geo.Networks{Places: geo.NewPlaces([]geo.Place{{}, {Country: "DE", Continent: "EU"}, {ASN: 64500}, {Continent: "NA"}})}
 	n.V4 = []geo.Run{{Start: 0}, {Start: 100, Place: 1}, {Start: 103, Place: 2}, {Start: 200, Place: 3}, {Start: 201, Place: 1}, {Start: 202}, {Start: 1<<24 - 2, Place: 1}}
 	n.V6 = []geo.Run{{Start: 0, Place: 1}}
 	c := compileOn(t, sampleText, n)
@@ -72,7 +72,7 @@ func TestSampleClients(t *testing.T) {
 
 // TestSampleUnplaced holds what stands for clients where none is placed.
 func TestSampleUnplaced(t *testing.T) {
-	c := compileOn(t, sampleText, &geo.Networks{Places: []geo.Place{{}}, V4: []geo.Run{{}}, V6: []geo.Run{{}}})
+	c := compileOn(t, sampleText, &geo.Networks{Places: geo.NewPlaces([]geo.Place{{}}), V4: []geo.Run{{}}, V6: []geo.Run{{}}})
 	got := c.SampleClients(222 << 16)
 	if first, last := got[0].String(), got[len(got)-1].String(); first != "1.0.0.0/24" || last != "223.255.255.0/24" {
 		t.Errorf("from %s to %s", first, last)

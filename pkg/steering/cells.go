@@ -35,8 +35,8 @@ type cellIndex struct {
 	start6  []uint64 // first /56 of each IPv6 cell, sorted
 	index6  []uint32 // by the shift6'ed bits behind 2000::/3: how many starts stand at or before its first block
 	shift6  uint8
-	first6  uint32 // number of the first IPv6 cell
-	cells   []Cell // all cells, by number
+	first6  uint32  // number of the first IPv6 cell
+	bits    []uint8 // by number: the cell's length
 	numbers uint32
 }
 
@@ -50,58 +50,60 @@ const (
 	indexBitsMax6 = 22
 )
 
-// newCellIndex builds the index, or says why the cells do not cover the address space in order.
-func newCellIndex(cells4, cells6 []Cell) (*cellIndex, error) {
+// checkCells says why cells do not cover the address space in order, or are too many.
+func checkCells(cells4, cells6 []Cell) error {
 	if err := covers(cells4, CellBitsMax4); err != nil {
-		return nil, fmt.Errorf("IPv4 cells: %w", err)
+		return fmt.Errorf("IPv4 cells: %w", err)
 	}
 	if err := covers(cells6, CellBitsMax6); err != nil {
-		return nil, fmt.Errorf("IPv6 cells: %w", err)
+		return fmt.Errorf("IPv6 cells: %w", err)
 	}
 	if len(cells4)+len(cells6) > cellsMax {
-		return nil, fmt.Errorf("%d cells; at most %d fit", len(cells4)+len(cells6), cellsMax)
+		return fmt.Errorf("%d cells; at most %d fit", len(cells4)+len(cells6), cellsMax)
 	}
+	return nil
+}
+
+// newCellIndex builds the index of checked cells.
+func newCellIndex(cells4, cells6 []Cell) *cellIndex {
 	x := &cellIndex{
 		root4: make([]uint32, 1<<16), first6: uint32(len(cells4)),
-		cells: slices.Concat(cells4, cells6), numbers: uint32(len(cells4) + len(cells6)),
+		bits: make([]uint8, 0, len(cells4)+len(cells6)), numbers: uint32(len(cells4) + len(cells6)),
 	}
-	split, last := 0, uint64(1)<<16
-	for _, c := range cells4 {
-		if at := c.Start >> 8; c.blocks(CellBitsMax4) < 256 && at != last {
-			split, last = split+1, at
-		}
-	}
-	x.leaf4 = make([]uint32, 0, split<<8)
+	x.leaf4 = make([]uint32, 0, leaves4(cells4)<<8)
 	for i, c := range cells4 {
 		x.fill4(c, uint32(i))
+		x.bits = append(x.bits, c.Bits)
 	}
 	x.start6 = make([]uint64, len(cells6))
 	for i, c := range cells6 {
 		x.start6[i] = c.Start
+		x.bits = append(x.bits, c.Bits)
 	}
 	x.buildIndex6()
-	return x, nil
+	return x
 }
 
-// has says whether the index is of just these cells.
+// has says whether the index is of just these checked cells: where they begin follows from their lengths.
 func (x *cellIndex) has(cells4, cells6 []Cell) bool {
-	return int(x.first6) == len(cells4) && slices.Equal(x.cells[:x.first6], cells4) && slices.Equal(x.cells[x.first6:], cells6)
+	same := func(c Cell, length uint8) bool { return c.Bits == length }
+	return slices.EqualFunc(cells4, x.bits[:x.first6], same) && slices.EqualFunc(cells6, x.bits[x.first6:], same)
 }
 
-// within gives, by cell, the cell of another index that its first block lies in.
-func (x *cellIndex) within(y *cellIndex) []uint32 {
-	in := make([]uint32, x.numbers)
-	at := uint32(0)
-	for i, c := range x.cells {
-		end := y.first6
-		if i >= int(x.first6) {
-			at, end = max(at, y.first6), y.numbers
+// around gives, for other checked cells, IPv4 cells first, the cell that the first block of each lies in.
+func (x *cellIndex) around(cells4, cells6 []Cell) []uint32 {
+	in := make([]uint32, 0, len(cells4)+len(cells6))
+	add := func(cells []Cell, next uint32, width uint8) {
+		end := uint64(0) // of the cell before next
+		for _, c := range cells {
+			for ; end <= c.Start; next++ {
+				end += Cell{Bits: x.bits[next]}.blocks(width)
+			}
+			in = append(in, next-1)
 		}
-		for at+1 < end && y.cells[at+1].Start <= c.Start {
-			at++
-		}
-		in[i] = at
 	}
+	add(cells4, 0, CellBitsMax4)
+	add(cells6, x.first6, CellBitsMax6)
 	return in
 }
 
@@ -118,6 +120,16 @@ func covers(cells []Cell, width uint8) error {
 		return fmt.Errorf("%d cells end at block %#x of %#x", len(cells), next, uint64(1)<<width)
 	}
 	return nil
+}
+
+// leaves4 counts the /16s that are split: a leaf grown one by one would end up with room for a quarter more.
+func leaves4(cells []Cell) (n int) {
+	for _, c := range cells {
+		if c.Bits > 16 && c.Start&255 == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // fill4 enters one IPv4 cell.
@@ -186,9 +198,15 @@ func (x *cellIndex) find6(block uint64) uint32 {
 	return lo
 }
 
-// prefix is a cell, as people write it.
-func (x *cellIndex) prefix(number uint32) netip.Prefix {
-	return x.cells[number].Prefix(number < x.first6)
+// prefix is a client's cell, as people write it.
+func (x *cellIndex) prefix(c Client, number uint32) netip.Prefix {
+	cell := Cell{Bits: x.bits[number]}
+	width := uint8(CellBitsMax6)
+	if c.V4 {
+		width = CellBitsMax4
+	}
+	cell.Start = c.block() &^ (cell.blocks(width) - 1)
+	return cell.Prefix(c.V4)
 }
 
 // publish adds to each cell its scope: the length of the shortest prefix around it in which all cells have its plan

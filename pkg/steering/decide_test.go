@@ -1,11 +1,14 @@
 package steering_test
 
 import (
+	"maps"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"net/netip"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -272,12 +275,13 @@ func TestBuildRefuses(t *testing.T) {
 		"families by client": func(s *steering.Spec) {
 			s.Targets[0].V4, s.Targets[0].V6 = nil, []netip.Addr{netip.MustParseAddr("::1")}
 		},
-		"subnet not long":  func(s *steering.Spec) { s.Layouts[0].Long[0].Prefix = netip.MustParsePrefix("192.0.2.0/24") },
-		"subnet twice":     func(s *steering.Spec) { s.Layouts[0].Long = append(s.Layouts[0].Long, s.Layouts[0].Long[0]) },
-		"subnet's class":   func(s *steering.Spec) { s.Layouts[0].Long[0].Class = 9 },
-		"kinds of too few": func(s *steering.Spec) { s.Kinds = []uint32{0} },
-		"kind not classed": func(s *steering.Spec) { s.Kinds = []uint32{0, 1, 3} },
-		"kept of nothing":  func(s *steering.Spec) { s.Layouts[0].Kept = true },
+		"subnet not long":   func(s *steering.Spec) { s.Layouts[0].Long[0].Prefix = netip.MustParsePrefix("192.0.2.0/24") },
+		"subnet twice":      func(s *steering.Spec) { s.Layouts[0].Long = append(s.Layouts[0].Long, s.Layouts[0].Long[0]) },
+		"subnet's class":    func(s *steering.Spec) { s.Layouts[0].Long[0].Class = 9 },
+		"kinds of too few":  func(s *steering.Spec) { s.Kinds = []uint32{0} },
+		"kinds of no order": func(s *steering.Spec) { s.Kinds = []uint32{0, 2, 1} },
+		"kind not classed":  func(s *steering.Spec) { s.Kinds = []uint32{0, 1, 1} },
+		"kept of nothing":   func(s *steering.Spec) { s.Layouts[0].Kept = true },
 		"kept, and another": func(s *steering.Spec) {
 			s.Before, _ = steering.Build(smallSpec())
 			s.Layouts[0].Kept, s.Layouts[0].Classes = true, []uint32{1, 0, 0}
@@ -431,6 +435,59 @@ func BenchmarkDecide(b *testing.B) {
 				q.Random++
 				steering.Decide(table, states, &q, &d, nil)
 			}
+		})
+	}
+}
+
+// splitCells splits a family's space, from a block up to another, at n places that are so many bits or a few more above the finest.
+func splitCells(r *rand.Rand, width uint8, from, to uint64, n, above int) (cells []steering.Cell) {
+	space := uint64(1) << width
+	starts := map[uint64]bool{0: true}
+	for range n {
+		starts[(from+r.Uint64N(to-from))&^(1<<(above+r.IntN(4))-1)] = true
+	}
+	sorted := append(slices.Sorted(maps.Keys(starts)), space)
+	for i, at := range sorted[:len(sorted)-1] {
+		for at < sorted[i+1] { // the largest block that begins here
+			size := bits.Len64(sorted[i+1]-at) - 1
+			if at > 0 {
+				size = min(size, bits.TrailingZeros64(at))
+			}
+			cells = append(cells, steering.Cell{Start: at, Bits: width - uint8(size)})
+			at += 1 << size
+		}
+	}
+	return cells
+}
+
+// BenchmarkFindCell finds the cells of clients anywhere in a table of three million, independently of one another as those of a batch
+// are.
+func BenchmarkFindCell(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	s := smallSpec()
+	s.Cells4 = splitCells(r, steering.CellBitsMax4, 1<<16, 224<<16, 600_000, 0)
+	s.Cells6 = splitCells(r, steering.CellBitsMax6, 0x24<<48, 0x30<<48, 60_000, 8)
+	s.Layouts[0].Classes = make([]uint32, len(s.Cells4)+len(s.Cells6))
+	table, err := steering.Build(s)
+	if err != nil {
+		b.Fatal(err)
+	}
+	clients := make([]steering.Client, 1<<18)
+	for name, v4 := range map[string]bool{"4": true, "6": false} {
+		for i := range clients {
+			clients[i] = steering.Client{Hi: (1<<24 + r.Uint64N(223<<24)) << 32, V4: v4, Bits: 24}
+			if !v4 {
+				clients[i].Hi = 0x24<<56 + r.Uint64N(12<<56)
+			}
+		}
+		b.Run(name, func(b *testing.B) {
+			sum := uint32(0)
+			for i := range b.N {
+				sum += table.FindCell(clients[i%len(clients)])
+			}
+			runtime.KeepAlive(sum)
+			b.ReportMetric(float64(table.Cells()), "cells")
+			b.ReportMetric(float64(table.IndexBytes())/1e6, "MB")
 		})
 	}
 }

@@ -71,8 +71,8 @@ type Spec struct {
 
 	// Cells of each family: disjoint, in address order, covering everything.
 	Cells4, Cells6 []Cell
-	// Kinds numbers, by cell, IPv4 cells first, what layouts tell apart: cells of a kind have one class in each layout. nil: each cell is of a
-	// kind of its own.
+	// Kinds numbers, by cell, IPv4 cells first, what layouts tell apart, in the order in which they come: cells of a kind have one class in each
+	// layout. nil: each cell is of a kind of its own.
 	Kinds []uint32
 	// Before is the Table that layouts are kept from; nil: none is.
 	Before *Table
@@ -247,16 +247,16 @@ func Build(spec *Spec) (*Table, error) {
 
 // addCells indexes the cells and counts their kinds.
 func (b *builder) addCells() error {
-	before := b.spec.Before
-	if before != nil && before.cells.has(b.spec.Cells4, b.spec.Cells6) {
+	cells4, cells6, before := b.spec.Cells4, b.spec.Cells6, b.spec.Before
+	if err := checkCells(cells4, cells6); err != nil {
+		return err
+	}
+	if before != nil && before.cells.has(cells4, cells6) {
 		b.cells = before.cells
 	} else {
-		var err error
-		if b.cells, err = newCellIndex(b.spec.Cells4, b.spec.Cells6); err != nil {
-			return err
-		}
+		b.cells = newCellIndex(cells4, cells6)
 		if before != nil {
-			b.from = b.cells.within(before.cells)
+			b.from = before.cells.around(cells4, cells6)
 		}
 	}
 	b.kinds = b.spec.Kinds
@@ -269,7 +269,12 @@ func (b *builder) addCells() error {
 	if len(b.kinds) != int(b.cells.numbers) {
 		return fmt.Errorf("kinds of %d cells of %d", len(b.kinds), b.cells.numbers)
 	}
-	b.count = int(slices.Max(b.kinds)) + 1
+	for i, kind := range b.kinds {
+		if int(kind) > b.count {
+			return fmt.Errorf("cell %d: kind %d comes before kind %d", i, kind, b.count)
+		}
+		b.count = max(b.count, int(kind)+1)
+	}
 	return nil
 }
 
@@ -607,7 +612,29 @@ func (c Client) contains(d Client) bool {
 	return c.Hi == d.Hi && (c.Lo^d.Lo)>>(128-c.Bits) == 0
 }
 
-// hash is of all that decides answers, in order, and of nothing else: not of what was kept.
+// distinct numbers things by the classes that they have in so many layouts, in the order in which they come, and gives the first thing of each
+// number.
+func distinct(things, layouts int, class func(layout, thing int) uint32) (number []uint32, first []int) {
+	number = make([]uint32, things)
+	known, key := map[string]uint32{}, make([]byte, 0, 4*layouts)
+	for thing := range number {
+		key = key[:0]
+		for i := range layouts {
+			key = binary.LittleEndian.AppendUint32(key, class(i, thing))
+		}
+		n, have := known[string(key)]
+		if !have {
+			n = uint32(len(first))
+			known[string(key)] = n
+			first = append(first, thing)
+		}
+		number[thing] = n
+	}
+	return number, first
+}
+
+// hash is of all that decides answers, in order, and of nothing else: not of what was kept, nor of kinds that no layout tells apart. So it is
+// the same for all ways to build a table, and for one that is read back.
 func (b *builder) hash() string {
 	sum, s := sha256.New(), b.spec
 	h := idHash{bufio.NewWriterSize(sum, 1<<14)}
@@ -623,14 +650,21 @@ func (b *builder) hash() string {
 	for _, p := range s.Pools {
 		h.num(uint64(p.MinUp), flag(p.HasFallback))
 	}
-	for i, c := range b.cells.cells {
-		h.num(c.Start<<8|uint64(c.Bits), uint64(b.kinds[i]))
+	h.num(uint64(b.cells.first6), uint64(b.cells.numbers))
+	h.bytes(b.cells.bits)
+	number, first := distinct(b.count, len(s.Layouts), func(layout, kind int) uint32 { return s.Layouts[layout].Classes[kind] })
+	for _, kind := range b.kinds {
+		h.num32(number[kind])
 	}
 	for i := range b.layouts {
 		l := &b.layouts[i]
 		h.num(uint64(len(l.planAt)), uint64(len(l.plans)), uint64(len(l.long)), uint64(l.entries), flag(l.byClient))
-		h.nums(l.planAt)
-		h.nums(s.Layouts[i].Classes)
+		for _, at := range l.planAt {
+			h.num32(at)
+		}
+		for _, kind := range first {
+			h.num32(s.Layouts[i].Classes[kind])
+		}
 		for _, v := range l.plans {
 			h.num(uint64(v))
 		}
@@ -660,11 +694,7 @@ func (h idHash) num(vs ...uint64) {
 	}
 }
 
-func (h idHash) nums(vs []uint32) {
-	for _, v := range vs {
-		h.bytes(binary.LittleEndian.AppendUint32(h.w.AvailableBuffer(), v))
-	}
-}
+func (h idHash) num32(v uint32) { h.bytes(binary.LittleEndian.AppendUint32(h.w.AvailableBuffer(), v)) }
 
 func flag(b bool) uint64 {
 	if b {

@@ -68,7 +68,7 @@ type TargetTrace struct {
 func (tr *Trace) begin(r *decision, cell, class uint32, published uint8, long int32) {
 	l := &r.t.layouts[r.p.layout]
 	*tr = Trace{
-		Cell: r.t.cells.prefix(cell), CellID: cell, Layout: r.p.layout, Class: class, Published: published, ByClient: l.byClient,
+		Cell: r.t.cells.prefix(r.q.Client, cell), CellID: cell, Layout: r.p.layout, Class: class, Published: published, ByClient: l.byClient,
 		GeoLost: r.t.geoLost, Key: r.key,
 	}
 	if long != noLong {

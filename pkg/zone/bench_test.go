@@ -178,6 +178,28 @@ func stagedAnswers(b *testing.B, set *zone.Set, names []byte) {
 	runtime.KeepAlive(sum)
 }
 
+// BenchmarkLoadZones measures the loading of many zones, small ones and less small ones.
+func BenchmarkLoadZones(b *testing.B) {
+	for _, size := range []struct{ zones, hosts int }{{1000, 84}, {100000, 1}} {
+		b.Run(fmt.Sprint(size.zones), func(b *testing.B) {
+			files, text := map[string]string{}, benchZone(size.hosts)
+			for i := range size.zones {
+				files[fmt.Sprintf("%d/z%d.example.zone", i%100, i)] = text
+			}
+			dir := writeZones(b, files)
+			records := 0
+			b.ResetTimer()
+			for range b.N {
+				set, _ := zone.Load(dir, testSeed)
+				for _, z := range set.Zones() {
+					records += z.Records
+				}
+			}
+			b.ReportMetric(float64(records)/float64(b.N), "records")
+		})
+	}
+}
+
 // BenchmarkLoad measures the loading of a zone of addresses, and the memory that is in use afterwards.
 func BenchmarkLoad(b *testing.B) {
 	for _, n := range []int{100000, 1000000} {
