@@ -22,8 +22,8 @@ import (
 const (
 	// randomQueries is how many different queries there are.
 	randomQueries = 1 << 18
-	// randomCells4 and randomCells6 are how many blocks a city database tells apart, or more.
-	randomCells4, randomCells6 = 1_400_000, 700_000
+	// randomCuts4 and randomCuts6 are at how many places address space is cut, which makes about 1.4 and 0.7 million cells.
+	randomCuts4, randomCuts6 = 370_000, 23_000
 	// randomKinds is how many kinds of cells there are, randomLayouts how many ways to rank, randomPolicies how many policies.
 	randomKinds, randomLayouts, randomPolicies = 4000, 16, 64
 	// randomRegions is how many tiers a plan has.
@@ -123,8 +123,8 @@ func randomTable(b *testing.B) (*steering.Table, *steering.States) {
 	r := rand.New(rand.NewPCG(3, 4))
 	spec := &steering.Spec{
 		Pools:  []steering.Pool{{}},
-		Cells4: randomCells(r, steering.CellBitsMax4, 0, 0, 1<<24, randomCells4),
-		Cells6: randomCells(r, steering.CellBitsMax6, 1<<53, 1<<53, 1<<56, randomCells6),
+		Cells4: randomCells(r, steering.CellBitsMax4, 0, 0, 1<<24, randomCuts4),
+		Cells6: randomCells(r, steering.CellBitsMax6, 1<<53, 1<<53, 1<<56, randomCuts6),
 	}
 	for range len(spec.Cells4) + len(spec.Cells6) {
 		spec.Kinds = append(spec.Kinds, uint32(r.IntN(randomKinds)))
@@ -168,13 +168,13 @@ func randomTable(b *testing.B) (*steering.Table, *steering.States) {
 	return table, testStates(b, table)
 }
 
-// randomCells cuts a family's blocks of so many bits at about n random places between from and from+count, size being all of them.
-func randomCells(r *rand.Rand, width uint8, from, count, size uint64, n int) (cells []steering.Cell) {
+// randomCells cuts a family's blocks of so many bits at random places between from and from+count, size being all of them.
+func randomCells(r *rand.Rand, width uint8, from, count, size uint64, cuts int) (cells []steering.Cell) {
 	if count == 0 {
 		count = size - from
 	}
 	ends := []uint64{size}
-	for range n / 3 { // each leaves about three cells
+	for range cuts {
 		ends = append(ends, (from+r.Uint64N(count))&^(1<<r.IntN(int(width)/4)-1))
 	}
 	slices.Sort(ends)

@@ -29,7 +29,7 @@ type responder struct {
 	regions     regionTally
 	rng         rand.PCG // for weighted draws: not secret, only different everywhere
 	batch       []staged
-	steered     []*staged // those of the batch whose names are steered
+	steered     []*staged      // those of the batch whose names are steered
 	touched     byte           // what read-ahead read; it means nothing
 	seconds     uint32         // the time for cookies, read once a batch; 0: not yet
 	q           *dnswire.Query // of the packet that is being answered, in batch
@@ -54,10 +54,10 @@ type staged struct {
 	hash    uint64 // of the name to look up; 0: none
 	record  uint32 // where its record may be
 
-	// Of one whose name is steered, as far as was read ahead.
-	client steering.Client // who is to be answered
+	// What was read ahead of one whose name is steered.
 	policy steering.PolicyID
-	cell   uint32 // the client's, and then its word in the policy's layout
+	client steering.Client
+	cell   uint32
 }
 
 // newResponder makes the responder that counts in the block of this number and answers size packets at a time.
@@ -76,8 +76,8 @@ func newResponder(cfg *Config, b *block, number, size int) *responder {
 // answer answers a batch in place: each packet's query is replaced by its answer, or n is 0 where there is none. It
 // takes no lock, makes no allocation and cannot panic on any packet.
 //
-// A large zone's records lie anywhere in memory, and each look-up would wait for its own. So all packets are read first,
-// then all their hash slots, then all records: the waits of one stage overlap.
+// Records of a large zone and cells of large geo data lie anywhere in memory, and each look-up would wait for its own. So all
+// packets are read first, then all their hash slots, and so on up to the plans of steered names: the waits of one stage overlap.
 func (r *responder) answer(v *view, packets []packet) {
 	r.seconds = 0
 	for len(packets) > 0 {
@@ -116,22 +116,19 @@ func (r *responder) readAhead(w *World, packets []packet, batch []staged) {
 	}
 	steered := r.steered[:0]
 	for i := range batch {
-		if steer, ok := w.set.Steer(batch[i].record); ok {
-			b := &batch[i]
+		b := &batch[i]
+		if steer, ok := w.set.Steer(b.record); ok {
 			steered = append(steered, b)
 			b.policy = w.steers[steer].policy
 			b.client, _ = clientFor(&b.query, &packets[i])
-			r.touched ^= byte(w.table.Index(b.client))
+			w.table.AheadCell(b.client)
 		}
 	}
 	for _, b := range steered {
-		b.cell = w.table.Cell(b.client)
+		b.cell = w.table.AheadWord(b.policy, b.client)
 	}
 	for _, b := range steered {
-		b.cell = w.table.Word(b.policy, b.cell)
-	}
-	for _, b := range steered {
-		r.touched ^= byte(w.table.Plan(b.policy, b.cell))
+		w.table.AheadPlan(b.policy, b.cell)
 	}
 }
 

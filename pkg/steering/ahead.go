@@ -1,28 +1,32 @@
 package steering
 
-// A decision reads four places in large memory, each found by the one before: the index of cells, the cell, its word in the policy's
-// layout, and the plan. A caller with many queries at hand calls Index for all of them, then Cell, then Word, then Plan, then Decide:
-// what one stage reads is there when the next wants it, and the waits of a stage overlap.
+import "unsafe"
 
-// Index reads where a client's cell is looked for. The result means nothing, but that it was read.
-func (t *Table) Index(c Client) uint32 {
+// A decision reads large memory at four places, each found by the one before: the index of cells, the cell's number, its word in
+// the policy's layout, and the plan. Whoever has many queries at hand calls AheadCell for all of them, then AheadWord, then
+// AheadPlan, then Decide: each fetches what the next one reads, and the waits of all queries overlap. None changes what Decide says.
+
+// AheadCell fetches where the number of a client's cell stands.
+func (t *Table) AheadCell(c Client) {
 	x, block := t.cells, c.block()
-	if c.V4 {
-		return x.root4[block>>8]
+	if !c.V4 {
+		prefetch(unsafe.Pointer(&x.index6[x.at6(block)]))
+		return
 	}
-	return x.index6[block&(1<<(CellBitsMax6-3)-1)>>x.shift6]
+	if v := x.root4[block>>8]; v&leafFlag != 0 {
+		prefetch(unsafe.Pointer(&x.leaf4[uint64(v&^leafFlag)<<8|block&255]))
+	}
 }
 
-// Cell gives the number of a client's cell.
-func (t *Table) Cell(c Client) uint32 { return t.cells.find(c) }
-
-// Word reads what a policy's layout says of a cell.
-func (t *Table) Word(p PolicyID, cell uint32) uint32 {
-	return t.layouts[t.policies[p].layout].cells[cell]
+// AheadWord gives the number of a client's cell and fetches its word in the policy's layout.
+func (t *Table) AheadWord(p PolicyID, c Client) (cell uint32) {
+	cell = t.cells.find(c)
+	prefetch(unsafe.Pointer(&t.layouts[t.policies[p].layout].cells[cell]))
+	return cell
 }
 
-// Plan reads the plan that Word leads to. The result means nothing, but that it was read.
-func (t *Table) Plan(p PolicyID, word uint32) uint16 {
+// AheadPlan fetches the plan of a policy's clients in a cell.
+func (t *Table) AheadPlan(p PolicyID, cell uint32) {
 	l := &t.layouts[t.policies[p].layout]
-	return l.plans[l.planAt[word>>classShift]]
+	prefetch(unsafe.Pointer(&l.plans[l.planAt[l.cells[cell]>>classShift]]))
 }
