@@ -10,7 +10,9 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"geodns/pkg/server"
 	"geodns/pkg/steering"
@@ -69,6 +71,43 @@ func answerRandom(b *testing.B, w *server.World, queries [][]byte, batch int, fi
 		at = (at + batch) % len(queries)
 	}
 	b.ReportMetric(float64((threadTime()-before).Nanoseconds())/float64(b.N*batch), "cpu-ns/query")
+}
+
+// BenchmarkWorkers measures what an answer costs each of two workers beside what it costs one that is alone: as much, as they write
+// nothing that the other reads.
+func BenchmarkWorkers(b *testing.B) {
+	table, states := randomTable(b)
+	w := randomWorld(b, table, states, 1000)
+	queries := randomAsks("steered", 1000)
+	for _, workers := range []int{1, 2} {
+		b.Run(fmt.Sprint(workers), func(b *testing.B) {
+			all, err := server.NewResponders(server.Config{}, w, workers)
+			if err != nil {
+				b.Fatal(err)
+			}
+			spent := make([]time.Duration, workers)
+			var group sync.WaitGroup
+			for i, r := range all {
+				r.Fill(queries[:server.BatchMax], clientEU)
+				group.Go(func() {
+					runtime.LockOSThread()
+					defer runtime.UnlockOSThread()
+					before := threadTime()
+					for n := range b.N {
+						r.Refill(queries[n*server.BatchMax%len(queries):][:server.BatchMax])
+						r.AnswerBatch()
+					}
+					spent[i] = threadTime() - before
+				})
+			}
+			group.Wait()
+			sum := time.Duration(0)
+			for _, s := range spent {
+				sum += s
+			}
+			b.ReportMetric(float64(sum.Nanoseconds())/float64(b.N*workers*server.BatchMax), "cpu-ns/query")
+		})
+	}
 }
 
 // randomAsks asks for random names: static ones, or steered ones with the subnets of random clients.
