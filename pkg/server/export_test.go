@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"geodns/pkg/steering"
 )
@@ -17,14 +18,41 @@ type Responder struct {
 
 // NewResponder makes a Responder with its own counters.
 func NewResponder(cfg Config, w *World) (*Responder, error) {
-	cfg.Listen = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
-	cfg, err := cfg.withDefaults()
+	all, err := NewResponders(cfg, w, 1)
 	if err != nil {
 		return nil, err
 	}
-	v := newView(&cfg, w, newHits(1, len(w.names)))
-	return &Responder{r: newResponder(&cfg, &block{}, 0, BatchMax), v: v}, nil
+	return all[0], nil
 }
+
+// NewResponders makes the Responders of so many workers.
+func NewResponders(cfg Config, w *World, workers int) (all []*Responder, err error) {
+	cfg.Listen = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
+	if cfg, err = cfg.withDefaults(); err != nil {
+		return nil, err
+	}
+	v := newView(&cfg, w, newHits(workers, len(w.names)))
+	for i := range workers {
+		all = append(all, &Responder{r: newResponder(&cfg, &block{}, i, BatchMax), v: v})
+	}
+	return all, nil
+}
+
+// Written is where the memory is that answers write to, the packets apart: from, and up to.
+func (r *Responder) Written() [][2]uintptr {
+	span := func(p unsafe.Pointer, size uintptr) [2]uintptr { return [2]uintptr{uintptr(p), uintptr(p) + size} }
+	slots := r.v.hits[r.r.number]
+	return [][2]uintptr{
+		span(unsafe.Pointer(r.r), unsafe.Sizeof(*r.r)),
+		span(unsafe.Pointer(&r.r.block.n), unsafe.Sizeof(r.r.block.n)+unsafe.Sizeof(r.r.block.regions)),
+		span(unsafe.Pointer(&r.r.batch[0]), unsafe.Sizeof(r.r.batch[0])*uintptr(len(r.r.batch))),
+		span(unsafe.Pointer(&r.r.steered[0]), unsafe.Sizeof(r.r.steered[0])*uintptr(len(r.r.steered))),
+		span(unsafe.Pointer(&slots[0]), unsafe.Sizeof(slots[0])*uintptr(len(slots))),
+	}
+}
+
+// CacheLine is what two workers must not both write to.
+const CacheLine = cacheLine
 
 // Answer answers one query as it came from source; nil is a drop. Room is the length of its buffer.
 func (r *Responder) Answer(t Transport, source netip.Addr, query []byte, room int) []byte {
@@ -56,6 +84,14 @@ func (r *Responder) Refill(queries [][]byte) {
 
 // AnswerBatch answers what Fill made.
 func (r *Responder) AnswerBatch() { r.r.answer(r.v, r.packets) }
+
+// Batch is the answers of AnswerBatch; an empty one is a drop.
+func (r *Responder) Batch() (answers [][]byte) {
+	for _, p := range r.packets {
+		answers = append(answers, p.buf[:p.n])
+	}
+	return answers
+}
 
 // Stats is what was counted.
 func (r *Responder) Stats() Stats {

@@ -29,6 +29,7 @@ type responder struct {
 	regions     regionTally
 	rng         rand.PCG // for weighted draws: not secret, only different everywhere
 	batch       []staged
+	steered     []*staged      // those of the batch whose names are steered
 	touched     byte           // what read-ahead read; it means nothing
 	seconds     uint32         // the time for cookies, read once a batch; 0: not yet
 	q           *dnswire.Query // of the packet that is being answered, in batch
@@ -52,6 +53,11 @@ type staged struct {
 	outcome dnswire.Outcome
 	hash    uint64 // of the name to look up; 0: none
 	record  uint32 // where its record may be
+
+	// What was read ahead of one whose name is steered.
+	policy steering.PolicyID
+	client steering.Client
+	cell   uint32
 }
 
 // newResponder makes the responder that counts in the block of this number and answers size packets at a time.
@@ -60,7 +66,8 @@ func newResponder(cfg *Config, b *block, number, size int) *responder {
 	crand.Read(seed[:])
 	r := &responder{
 		block: b, number: number, identity: []byte(cfg.Identity), version: []byte(cfg.Version), payload: cfg.UDPPayload,
-		cookies: cfg.cookies, requireCookie: cfg.RequireCookie, chaosFunc: cfg.Chaos, chaosAllow: cfg.ChaosAllow, batch: make([]staged, size),
+		cookies: cfg.cookies, requireCookie: cfg.RequireCookie, chaosFunc: cfg.Chaos, chaosAllow: cfg.ChaosAllow,
+		batch: make([]staged, size), steered: make([]*staged, size),
 	}
 	r.rng.Seed(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:]))
 	return r
@@ -69,8 +76,8 @@ func newResponder(cfg *Config, b *block, number, size int) *responder {
 // answer answers a batch in place: each packet's query is replaced by its answer, or n is 0 where there is none. It
 // takes no lock, makes no allocation and cannot panic on any packet.
 //
-// A large zone's records lie anywhere in memory, and each look-up would wait for its own. So all packets are read first,
-// then all their hash slots, then all records: the waits of one stage overlap.
+// Records of a large zone and cells of large geo data lie anywhere in memory, and each look-up would wait for its own. So all
+// packets are read first, then all their hash slots, and so on up to the plans of steered names: the waits of one stage overlap.
 func (r *responder) answer(v *view, packets []packet) {
 	r.seconds = 0
 	for len(packets) > 0 {
@@ -80,7 +87,7 @@ func (r *responder) answer(v *view, packets []packet) {
 			r.batch[i].read(v.world.set, &now[i])
 		}
 		if len(now) > 1 {
-			r.readAhead(v.world.set, r.batch[:len(now)])
+			r.readAhead(v.world, now, r.batch[:len(now)])
 		}
 		for i := range now {
 			r.answerOne(v, &now[i], &r.batch[i])
@@ -100,12 +107,28 @@ func (b *staged) read(set *zone.Set, p *packet) {
 }
 
 // readAhead reads what the look-ups of a batch will want.
-func (r *responder) readAhead(set *zone.Set, batch []staged) {
+func (r *responder) readAhead(w *World, packets []packet, batch []staged) {
 	for i := range batch {
-		batch[i].record = set.Slot(batch[i].hash)
+		batch[i].record = w.set.Slot(batch[i].hash)
 	}
 	for i := range batch {
-		r.touched ^= set.Record(batch[i].record)
+		r.touched ^= w.set.Record(batch[i].record)
+	}
+	steered := r.steered[:0]
+	for i := range batch {
+		b := &batch[i]
+		if steer, ok := w.set.Steer(b.record); ok {
+			steered = append(steered, b)
+			b.policy = w.steers[steer].policy
+			b.client, _ = clientFor(&b.query, &packets[i])
+			w.table.AheadCell(b.client)
+		}
+	}
+	for _, b := range steered {
+		b.cell = w.table.AheadWord(b.policy, b.client)
+	}
+	for _, b := range steered {
+		w.table.AheadPlan(b.policy, b.cell)
 	}
 }
 

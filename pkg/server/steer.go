@@ -17,16 +17,7 @@ func (r *responder) steer(v *view, p *packet, msg []byte, reply *zone.Reply) ([]
 	// Field by field: a literal is built aside and then copied in wider steps than it was written, which stalls.
 	s := &r.decide
 	s.Policy, s.Type, s.TTL, s.Random = b.policy, typ, reply.TTL, r.rng.Uint64()
-	s.Client, s.ECS = p.source, false
-	if e := &q.ECS; e.Present && e.Source > 0 {
-		// SOURCE 0 asks that the client's address be left out of it (RFC 7871 section 7.1.2).
-		s.ECS = true
-		if e.Family == dnswire.FamilyIPv4 {
-			s.Client = steering.Client4([4]byte(e.Addr[:4]), e.Source)
-		} else {
-			s.Client = steering.Client6(e.Addr, e.Source)
-		}
-	}
+	s.Client, s.ECS = clientFor(q, p)
 	d := &r.decision
 	steering.Decide(w.table, w.states, s, d, nil)
 	v.hits[r.number][reply.Steer].Add(1)
@@ -45,6 +36,19 @@ func (r *responder) steer(v *view, p *packet, msg []byte, reply *zone.Reply) ([]
 		r.regions.count(w.regions[id])
 	}
 	return msg, Steered, d.Scope
+}
+
+// clientFor is who a query is to be answered for, and whether it says so itself.
+func clientFor(q *dnswire.Query, p *packet) (c steering.Client, ecs bool) {
+	switch e := &q.ECS; {
+	case !e.Present, e.Source == 0:
+		// SOURCE 0 asks that the client's address be left out of it (RFC 7871 section 7.1.2).
+		return p.source, false
+	case e.Family == dnswire.FamilyIPv4:
+		return steering.Client4([4]byte(e.Addr[:4]), e.Source), true
+	default:
+		return steering.Client6(e.Addr, e.Source), true
+	}
 }
 
 // typeOf is the kind of answer that a policy gives for a query type, if it gives one: host names answer every type.

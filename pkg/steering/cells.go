@@ -184,7 +184,7 @@ func (x *cellIndex) find(c Client) uint32 {
 func (x *cellIndex) find6(block uint64) uint32 {
 	lo, hi := uint32(0), uint32(len(x.start6))
 	if block>>(CellBitsMax6-3) == global6 {
-		i := (block & (1<<(CellBitsMax6-3) - 1)) >> x.shift6
+		i := x.at6(block)
 		lo, hi = x.index6[i]-1, x.index6[i+1]
 	}
 	for hi-lo > 1 {
@@ -197,6 +197,9 @@ func (x *cellIndex) find6(block uint64) uint32 {
 	}
 	return lo
 }
+
+// at6 is where the index has a block of 2000::/3.
+func (x *cellIndex) at6(block uint64) uint64 { return block & (1<<(CellBitsMax6-3) - 1) >> x.shift6 }
 
 // prefix is a client's cell, as people write it.
 func (x *cellIndex) prefix(c Client, number uint32) netip.Prefix {

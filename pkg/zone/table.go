@@ -97,6 +97,15 @@ func (s *Set) Record(ref uint32) byte {
 	return s.arena[max(at, before)-before] + s.arena[min(at+behind, uint64(len(s.arena)-1))]
 }
 
+// Steer says which policy the name of a record that was read is steered by, if it is: an index into SteerPolicies.
+func (s *Set) Steer(ref uint32) (uint32, bool) {
+	if ref == 0 || s.flags(ref)&recSteer == 0 {
+		return 0, false
+	}
+	b := s.arena[4*uint64(ref):]
+	return binary.LittleEndian.Uint32(b[recordName+(int(b[0])+3)&^3:]), true
+}
+
 // closest gives the record of the longest existing name above name. The root always exists, and a name exists if one below
 // it does: so the parent is tried first, the usual case, and then the number of labels is halved, which is seven look-ups
 // for the longest name there is.
