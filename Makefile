@@ -7,6 +7,8 @@
 #   SECONDS    of each load in it                             (1.5)
 #   WORKLOADS  in it: of w1 w2 w3                             (all)
 #   SERVERS    in it: of geodns gdnsd knot nsd bind pdns go-floor c-floor (all)
+#   GROWTH_MAX the largest point that `bench-growth` measures (1000000)
+#   GROWTH     in it: the curves, a pattern                   (all)
 #   PKG        the packages that a verb works on              (./...)
 
 GO        ?= go
@@ -19,9 +21,11 @@ ROUNDS    ?= 9
 SECONDS   ?= 1.5
 WORKLOADS ?= w1 w2 w3
 SERVERS   ?=
+GROWTH_MAX ?= 1000000
+GROWTH    ?= .
 PKG       ?= ./...
 
-.PHONY: run build man test race fuzz sim bench bench-peers prove lint fmt gen check clean
+.PHONY: run build man test race fuzz sim bench bench-peers bench-growth prove lint fmt gen check clean
 
 run: build ## the sample: the server on 127.0.0.1:5300 with ./zones, and three back ends for its checks
 	$(GO) build -trimpath -o bin/sample ./deploy/sample
@@ -51,6 +55,9 @@ bench: ## every benchmark for BENCHTIME
 bench-peers: build ## geodns beside gdnsd, NSD, Knot, BIND, PowerDNS and two floors; rewrites its part of bench/RESULTS.md
 	$(GO) build -trimpath -o bin/peers ./bench/peers
 	bin/peers -rounds $(ROUNDS) -seconds $(SECONDS) -workloads "$(WORKLOADS)" -servers "$(SERVERS)"
+
+bench-growth: ## what queries, memory, loads and swaps cost from few things to many; rewrites bench/growth. 10,000,000 takes 6 GB
+	GEODNS_GROWTH_MAX=$(GROWTH_MAX) $(GO) test -run '^$$' -bench '^BenchmarkGrowth$$/$(GROWTH)' -benchtime $(BENCHTIME) -timeout 2h ./pkg/server | $(GO) run ./bench/growth
 
 prove: ## the long versions: tests with GEODNS_PROVE=1, then PROVETIME of each fuzz target
 	GEODNS_PROVE=1 $(GO) test -count=1 -timeout 3h $(PKG)
