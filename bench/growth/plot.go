@@ -68,7 +68,7 @@ func (c *curve) panel(b *strings.Builder, q quantity, x axis) {
 		}
 	}
 	y := newAxis(values, plotHeight)
-	fmt.Fprintf(b, `<text y="-14" font-size="14">%s</text><text x="%d" y="%d">%s</text>`+"\n", q.title, plotWidth+8, plotHeight+16, c.name)
+	fmt.Fprintf(b, `<text y="-14" font-size="14">%s</text><text x="%d" y="%d">%s</text>`+"\n", q.title, plotWidth+50, plotHeight+16, c.name)
 	for e := y.from; e <= y.to; e++ {
 		at := plotHeight - y.at(math.Pow(10, e))
 		fmt.Fprintf(b, `<path d="M0 %.1fH%d" stroke="#ddd"/><text x="-6" y="%.1f" text-anchor="end">%.6g</text>`+"\n", at, plotWidth, at+4, math.Pow(10, e))
