@@ -49,7 +49,7 @@ const packages = `
 	pkg/server, pkg/zone, pkg/steering, pkg/geo, pkg/rum, pkg/health, pkg/policy, pkg/operator, internal/source < pkg/api;
 	all < internal/node < cmd/geodns;
 	all < internal/dnstest;
-	NONE < deploy/sample, bench, bench/peers;
+	NONE < deploy/sample, bench, bench/peers, bench/growth;
 `
 
 // modules says which packages may import which other modules; what is not here is not used. Tests may import anything.
