@@ -473,7 +473,7 @@ func BenchmarkFindCell(b *testing.B) {
 		b.Fatal(err)
 	}
 	clients := make([]steering.Client, 1<<18)
-	for name, v4 := range map[string]bool{"4": true, "6": false} {
+	for name, v4 := range map[string]bool{"IPv4": true, "IPv6": false} {
 		for i := range clients {
 			clients[i] = steering.Client{Hi: (1<<24 + r.Uint64N(223<<24)) << 32, V4: v4, Bits: 24}
 			if !v4 {
