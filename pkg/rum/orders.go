@@ -342,6 +342,9 @@ func (h *holding) step(now time.Time, dwell time.Duration, o Options, kind RungK
 		if m, still := find(measured, h.settled[i].Region); still {
 			h.settled[i].Last = m.Last
 		}
+		if h.settled[i].Last.After(now) { // a clock that went back: what is known no longer would stand until it is there again
+			h.settled[i].Last = now
+		}
 	}
 	spread := spreadOfBest(scores, measured)
 	next := deviations(h.settled, measured, o.Band, h.spread, spread)
