@@ -146,8 +146,16 @@ func New(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// open makes the first World, and binds the sockets.
+// open makes the first World, and binds the sockets. It is by what users measured and by what was decided before the start: else the
+// answers of all would change twice with every restart.
 func (n *Node) open(first built) error {
+	if err := n.openRUM(); err != nil {
+		return err
+	}
+	if l := n.reordered(first.loaded); l != nil {
+		first.loaded = l
+		n.served.Store(&served{now: l})
+	}
 	if err := n.checkHealth(); err != nil {
 		return err
 	}
@@ -161,9 +169,6 @@ func (n *Node) open(first built) error {
 	}
 	n.generation = 1
 	n.took(first, api.LoadLoaded)
-	if err = n.openRUM(); err != nil {
-		return errors.Join(err, n.server.Close())
-	}
 	if err = n.listenAPI(); err != nil {
 		return errors.Join(err, n.server.Close())
 	}

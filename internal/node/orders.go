@@ -40,14 +40,14 @@ func (n *Node) viewTicker() *time.Ticker {
 	return time.NewTicker(cmp.Or(n.cfg.RUM.Interval, rum.IntervalDefault) / viewPolls)
 }
 
-// decide makes orders of what users measured, if there is a new View, and has a Table by them served, if an order is another. It is
-// the loader's: files are not loaded meanwhile.
-func (n *Node) decide(ctx context.Context) {
-	view, l := n.rum.View(), n.currentLoad()
+// reordered makes orders of what users measured, if there is a new View, and gives a load by them, if an order is another than that
+// load's; else nil. It is the loader's: files are not loaded meanwhile.
+func (n *Node) reordered(l *loaded) *loaded {
+	view := n.rum.View()
 	options := policy.LatencyOptions(l.compiled.Document)
 	was := n.orders.Load()
 	if view.Version() == n.viewed || len(options) == 0 && was.Len() == 0 {
-		return
+		return nil
 	}
 	n.viewed = view.Version()
 	orders := n.decider.Step(time.Now(), options, view.Scored)
@@ -58,17 +58,25 @@ func (n *Node) decide(ctx context.Context) {
 	// What a load refused is tried again with the next load, or with other orders.
 	tried := triedOrders{l, orders.Version()}
 	if orders.Version() == l.orders.Version() || n.tried == tried {
-		return
+		return nil
 	}
 	n.tried = tried
-	began := time.Now()
 	compiled, findings := l.compiled.WithOrders(orders)
 	if compiled == nil {
 		n.log.Error("what users measured cannot be served; what was served before is served on", "error", findings.Err().Error())
-		return
+		return nil
 	}
 	n.logNew(findings)
-	next := &loaded{zones: l.zones, geo: l.geo, measurable: l.measurable, orders: orders, compiled: compiled}
+	return &loaded{zones: l.zones, geo: l.geo, measurable: l.measurable, orders: orders, compiled: compiled}
+}
+
+// decide has a Table by other orders served, if what users measured makes others.
+func (n *Node) decide(ctx context.Context) {
+	began := time.Now()
+	next := n.reordered(n.currentLoad())
+	if next == nil {
+		return
+	}
 	done := make(chan error, 1)
 	select {
 	case n.ordered <- ordered{next, done}:
@@ -84,7 +92,7 @@ func (n *Node) decide(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	n.log.Info("orders changed", "version", orders.Version(), "orders", orders.Len(), "world", next.id(), "seconds", time.Since(began).Seconds())
+	n.log.Info("orders changed", "version", next.orders.Version(), "orders", next.orders.Len(), "world", next.id(), "seconds", time.Since(began).Seconds())
 }
 
 // logNew logs the findings of orders that neither the files' last load nor the orders before had, such as that ecs.max_scopes leaves some out.

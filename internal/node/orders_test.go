@@ -85,15 +85,56 @@ func TestOrders(t *testing.T) {
 	if m := explained.Tiers[0].Measured[0]; m.Region != "fra" || m.Rung != near || m.Settled <= 0 || m.Now == nil || m.Now.Samples <= 0 {
 		t.Errorf("explained as\n%s", text)
 	}
+	again := time.Now()
+	feed(t, n, "ams", 60)
+	feed(t, n, "fra", 20)
+	eventually(t, "what came later is looked at", func() bool {
+		var later policy.Explanation
+		call(t, n, http.MethodGet, "/v1/explain?name=www.example.com&client=193.0.6.0%2F24", "", &later)
+		now := later.Tiers[0].Measured[0].Now
+		return now != nil && time.Now().Add(-time.Duration(now.Age*float64(time.Second))).After(again)
+	})
 	stop()
+	if last := savedLast(t, filepath.Join(cfg.State, "orders")); last.Before(again.Truncate(time.Second)) {
+		t.Errorf("the last sample is saved as of %s, and there are some of %s", last, again)
+	}
 	n, _ = run(t, cfg)
-	eventually(t, "it holds over a restart", func() bool { got, _ := answer(near); return got == "127.0.0.22" })
+	if got, _ := answer(near); got != "127.0.0.22" {
+		t.Errorf("the first answer after a restart is %s", got)
+	}
 	eventually(t, "it is undone when it is no longer so", func() bool {
 		feed(t, n, "ams", 20)
 		feed(t, n, "fra", 60)
 		got, _ := answer(near)
 		return got == "127.0.0.21"
 	})
+}
+
+// savedLast is when the youngest sample was measured that saved orders go by.
+func savedLast(t *testing.T, path string) (last time.Time) {
+	t.Helper()
+	data, err := durable.Peek(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var orders struct {
+		Options []struct {
+			Rungs []struct{ Settled []struct{ Last time.Time } }
+		}
+	}
+	if err := json.Unmarshal(data, &orders); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range orders.Options {
+		for _, r := range o.Rungs {
+			for _, s := range r.Settled {
+				if s.Last.After(last) {
+					last = s.Last
+				}
+			}
+		}
+	}
+	return last
 }
 
 // TestOrdersSpoilt: saved orders that are none are set aside, so that a person can look at them, and cost no more than themselves.

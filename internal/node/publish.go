@@ -223,6 +223,9 @@ func (n *Node) loadLoop(ctx context.Context) error {
 		var callers []loadRequest
 		select {
 		case <-ctx.Done():
+			if n.orders.Load().Len() > 0 {
+				n.saveOrders() // that none changed for days does not mean that all was known days ago
+			}
 			return nil
 		case <-views.C:
 			n.decide(ctx)

@@ -224,7 +224,7 @@ func (b *bulk) take(in *bulkInput) error {
 		return huma.Error415UnsupportedMediaType("a feed is application/x-ndjson or text/csv")
 	}
 	body := in.body
-	switch in.ContentEncoding {
+	switch strings.ToLower(in.ContentEncoding) { // RFC 9110 section 8.4.1
 	case "", "identity":
 	case "gzip":
 		if body, err = gzip.NewReader(body); err != nil {

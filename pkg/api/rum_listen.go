@@ -335,7 +335,7 @@ func (b *beaconBuffer) read(w http.ResponseWriter, r *http.Request) (body []byte
 	}
 	reader := http.MaxBytesReader(w, r.Body, beaconBytesMax)
 	var from io.Reader = reader
-	switch r.Header.Get("Content-Encoding") {
+	switch strings.ToLower(r.Header.Get("Content-Encoding")) { // RFC 9110 section 8.4.1
 	case "", "identity":
 	case "gzip":
 		if err := b.gzip.Reset(reader); err != nil {

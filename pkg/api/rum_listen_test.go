@@ -57,6 +57,7 @@ func TestBeacons(t *testing.T) {
 		{"a form", "application/x-www-form-urlencoded", good, nil, 415, "application/json or text/plain", api.BeaconType},
 		{"no kind", "", good, nil, 415, "application/json or text/plain", api.BeaconType},
 		{"another encoding", "text/plain", good, []string{"Content-Encoding", "br"}, 415, "packed by gzip", api.BeaconType},
+		{"packed, in capitals", "application/json", packed(t, good), []string{"Content-Encoding", "GZip"}, 202, `{"accepted":2`, api.BeaconTaken},
 		{"not packed", "text/plain", good, []string{"Content-Encoding", "gzip"}, 400, "not packed as it says", api.BeaconMalformed},
 		{"cut", "text/plain", packed(t, good)[:60], []string{"Content-Encoding", "gzip"}, 400, "ends too soon", api.BeaconMalformed},
 		{"bomb", "text/plain", packed(t, strings.Repeat(" ", 1<<20)), []string{"Content-Encoding", "gzip"}, 413, "at most 65536 bytes, unpacked too", api.BeaconLarge},

@@ -85,6 +85,7 @@ func TestBulk(t *testing.T) {
 		{"refused lines", "application/x-ndjson", "", "no\n" + `{"client":"here","region":"fra","ms":1}` + "\n" + `{"region":"fra","ms":1}` + "\n" + `{"client":"192.0.2.1","region":"xxx","ms":1}` + "\n[]\n", 202, `{"accepted":0,"refused":{"client":1,"malformed":3,"region":1}}`},
 		{"nothing", "application/x-ndjson", "", "", 202, `{"accepted":0,"refused":{}}`},
 		{"many, packed", "application/x-ndjson; charset=utf-8", "gzip", packed(t, many), 202, `{"accepted":2000,"refused":{}}`},
+		{"packed, in capitals", "application/x-ndjson", "GZIP", packed(t, many), 202, `{"accepted":2000,"refused":{}}`},
 		{"csv", "text/csv", "", "\ufeffregion,client,ms,x,error\r\nfra,203.0.113.7,41.5,,\r\n\"fra\",\"203.0.113.7\",,\"a,b\",timeout\r\nfra,203.0.113.7\r\nfra,203.0.113.7,NaN,,\r\n", 202, `{"accepted":2,"refused":{"malformed":2}}`},
 		{"csv without names", "text/csv", "", "fra,203.0.113.7,41.5\n", 400, "a CSV begins with a line of names"},
 		{"csv of nothing", "text/csv", "", "", 400, "a CSV begins with a line of names"},

@@ -82,5 +82,14 @@ func Recode(state []byte, sketchesMax int) ([]byte, int, error) {
 	return encodeState(all, at), sketches, nil
 }
 
+// TrimmedErrors is the error rate of networks of these weights in which everything failed.
+func TrimmedErrors(weights []float64) float64 {
+	votes := make([]vote, len(weights))
+	for i, w := range weights {
+		votes[i] = vote{weight: w, errors: 1}
+	}
+	return trimmedErrors(votes)
+}
+
 // Step is what Run does at each interval.
 func (c *Collector) Step() { c.step() }

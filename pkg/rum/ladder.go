@@ -296,7 +296,7 @@ func trimmedErrors(votes []vote) float64 {
 		errors += max(inside, 0) * v.errors
 		below += v.weight
 	}
-	return errors / (to - from)
+	return min(errors/(to-from), 1) // sums are off in the last digit, and of more than all there is no noise
 }
 
 const (

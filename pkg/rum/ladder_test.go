@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"geodns/internal/dnstest"
 	"geodns/pkg/geo"
 	"geodns/pkg/rum"
 )
@@ -237,5 +238,20 @@ func compare(t *testing.T, seed uint64, rung rum.Rung, got, want rum.RegionSumma
 	}
 	if diff := (got.Jitter - want.Jitter).Abs(); float64(diff) > 2*rum.Accuracy*float64(want.P95) {
 		t.Errorf("seed %d: %v %s: jitter %v, want %v", seed, rung, got.Region, got.Jitter, want.Jitter)
+	}
+}
+
+// TestErrorsAtMostAll: where everything failed the rate is 1 and not a digit more, of whose noise there is no square root.
+func TestErrorsAtMostAll(t *testing.T) {
+	seed := dnstest.Seed(t)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for range 1000 {
+		weights := make([]float64, 4+r.IntN(40))
+		for i := range weights {
+			weights[i] = float64(16+r.IntN(113)) / 128
+		}
+		if got := rum.TrimmedErrors(weights); got > 1 || got < 0.999 {
+			t.Fatalf("%.17g of %v", got, weights)
+		}
 	}
 }

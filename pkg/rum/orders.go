@@ -338,11 +338,7 @@ func (h *holding) order(rung Rung, scores []Score) *Order {
 // step takes what is measured in a rung now, and says whether its order changed.
 func (h *holding) step(now time.Time, dwell time.Duration, o Options, kind RungKind, scores []Score) bool {
 	measured := h.known(now, o, scores)
-	for i := range h.settled {
-		if m, still := find(measured, h.settled[i].Region); still {
-			h.settled[i].Last = m.Last
-		}
-	}
+	h.heard(now, measured)
 	spread := spreadOfBest(scores, measured)
 	next := deviations(h.settled, measured, o.Band, h.spread, spread)
 	// A new order is one of all regions: with a pair that only now begins to stand otherwise it waits, for another dwell time at most.
@@ -374,6 +370,20 @@ func (h *holding) step(now time.Time, dwell time.Duration, o Options, kind RungK
 	})
 	h.pending = slices.DeleteFunc(next, func(p deviation) bool { return p.B != "" && anew || p.ripe })
 	return true
+}
+
+// heard notes when each region was last known. What a clock that went back has of the future is of now: else a region that is no longer
+// known would stand until then.
+func (h *holding) heard(now time.Time, measured []Settled) {
+	for i := range h.settled {
+		s := &h.settled[i]
+		if m, still := find(measured, s.Region); still {
+			s.Last = m.Last
+		}
+		if s.Last.After(now) {
+			s.Last = now
+		}
+	}
 }
 
 // ripe says whether a deviation has lasted for long enough. What may be chance in a client network has to last for longer, as each

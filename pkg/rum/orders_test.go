@@ -470,3 +470,20 @@ func TestDeciderRetain(t *testing.T) {
 		t.Errorf("%d orders in version %d: %s", orders.Len(), orders.Version(), tiersText(orders))
 	}
 }
+
+// TestDeciderClockBack: a sample of an hour that a wrong clock had is none for an hour.
+func TestDeciderClockBack(t *testing.T) {
+	d := rum.NewDecider()
+	step := func(at time.Duration, text string) string {
+		return tiersText(d.Step(ordersStart.Add(at), []rum.Options{plainOptions}, in(netherlands, scoresOf(t, text))))
+	}
+	step(time.Hour, "fra 10, ams 5, iad 90")
+	for at := time.Duration(0); at <= plainOptions.MaxAge; at += 30 * time.Second {
+		if got := step(at, "fra 10, iad 90"); got != "ams fra | iad" {
+			t.Fatalf("%s after the clock went back: %q", at, got)
+		}
+	}
+	if got := step(plainOptions.MaxAge+30*time.Second, "fra 10, iad 90"); got != "fra | iad" {
+		t.Errorf("a region that nobody measures stands: %q", got)
+	}
+}
