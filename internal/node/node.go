@@ -152,7 +152,10 @@ func (n *Node) open(first built) error {
 	if err := n.openRUM(); err != nil {
 		return err
 	}
-	if l := n.reordered(first.loaded); l != nil {
+	if first.loaded.rest != nil {
+		// Restored: it answers now, and the orders come with the rest.
+	} else if l := n.beginOrders(first.loaded); l != nil {
+		l.plain, l.from = first.loaded.plain, first.loaded.from
 		first.loaded = l
 		n.served.Store(&served{now: l})
 	}

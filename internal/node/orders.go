@@ -16,9 +16,12 @@ import (
 	"geodns/pkg/rum"
 )
 
-// viewPolls is how often in an interval the loader looks whether there is a new View: a changed order is on its way a fifth of an
-// interval after it was measured at the latest.
-const viewPolls = 5
+// viewPolls is how often in an interval the loader looks whether there is a new View, and viewPollMax how seldom at most: a changed order is
+// on its way that long after it was measured at the latest.
+const (
+	viewPolls   = 5
+	viewPollMax = 5 * time.Second
+)
 
 // openOrders reads what was decided before the start. What cannot be read is decided anew.
 func (n *Node) openOrders() {
@@ -35,9 +38,15 @@ func (n *Node) openOrders() {
 	}
 }
 
+// beginOrders is reordered for a start, or nil: what was decided before it goes on where something is measured. The geo data are there.
+func (n *Node) beginOrders(l *loaded) *loaded {
+	n.decider.Retain(n.rum.View().Scored)
+	return n.reordered(l)
+}
+
 // viewTicker says when to look for a new View.
 func (n *Node) viewTicker() *time.Ticker {
-	return time.NewTicker(cmp.Or(n.cfg.RUM.Interval, rum.IntervalDefault) / viewPolls)
+	return time.NewTicker(min(cmp.Or(n.cfg.RUM.Interval, rum.IntervalDefault)/viewPolls, viewPollMax))
 }
 
 // reordered makes orders of what users measured, if there is a new View, and gives a load by them, if an order is another than that
@@ -73,10 +82,13 @@ func (n *Node) reordered(l *loaded) *loaded {
 // decide has a Table by other orders served, if what users measured makes others.
 func (n *Node) decide(ctx context.Context) {
 	began := time.Now()
-	next := n.reordered(n.currentLoad())
-	if next == nil {
-		return
+	if next := n.reordered(n.currentLoad()); next != nil {
+		n.serveOrders(ctx, next, began)
 	}
+}
+
+// serveOrders has a load by other orders served.
+func (n *Node) serveOrders(ctx context.Context, next *loaded, began time.Time) {
 	done := make(chan error, 1)
 	select {
 	case n.ordered <- ordered{next, done}:

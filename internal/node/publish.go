@@ -262,6 +262,7 @@ func (n *Node) loadLoop(ctx context.Context) error {
 		}
 		n.keepTable(n.currentLoad())
 		n.viewed = 0 // policies may want orders by other options now
+		n.decide(ctx)
 		debug.FreeOSMemory()
 	}
 }

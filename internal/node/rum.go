@@ -59,9 +59,7 @@ func (n *Node) openRUM() error {
 		Interval: n.cfg.RUM.Interval, Window: n.cfg.RUM.Window, MinSources: n.cfg.RUM.MinSources, MaxSketches: n.cfg.RUM.MaxSketches,
 		Loopback: n.cfg.onLoopback(), StatePath: n.cfg.stateFile("rum"), Log: n.log,
 	})
-	if err == nil {
-		n.decider.Retain(n.rum.View().Scored)
-	}
+	n.decider.Window = n.cfg.RUM.Window
 	return err
 }
 

@@ -155,6 +155,13 @@ func (n *Node) complete(ctx context.Context) error {
 	b.findings = sorted(append(b.findings, findings...))
 	n.logged = slices.Clone(b.findings)
 	n.recordLoad(&b)
-	_, err := n.hand(ctx, b)
-	return err
+	if _, err := n.hand(ctx, b); err != nil {
+		return err
+	}
+	began := time.Now()
+	n.rum.Tick(began) // now that there are places for what was measured before
+	if next := n.beginOrders(n.currentLoad()); next != nil {
+		n.serveOrders(ctx, next, began)
+	}
+	return nil
 }

@@ -232,6 +232,8 @@ func rungsOf(client netip.Prefix, p geo.Place) (ladder [4]Rung, n int) {
 //
 // It has no clock, and is for one goroutine.
 type Decider struct {
+	Window time.Duration // for which what is measured counts, as of the Config; zero: WindowDefault
+
 	version uint64
 	by      map[Options]map[Rung]*holding
 }
@@ -251,7 +253,15 @@ type deviation struct {
 	Since time.Time
 
 	moved, noise time.Duration // of the two regions' difference: by how much it has, and its standard error
+	bySpread     bool          // it is another by what networks differ by alone
 	ripe         bool
+}
+
+// clock is what time it is at a step.
+type clock struct {
+	now   time.Time
+	dwell time.Duration
+	half  time.Duration // in which what is measured halves
 }
 
 // gone says whether it is of a region that is no longer known.
@@ -289,7 +299,7 @@ func (d *Decider) Step(now time.Time, options []Options, scored func(Options) []
 			}
 		}
 		for rung, h := range rungs {
-			changed = h.step(now, dwell, o, rung.Kind, measured[rung]) || changed
+			changed = h.step(clock{now, dwell, cmp.Or(d.Window, WindowDefault) / halfLives}, o, rung.Kind, measured[rung]) || changed
 			switch {
 			case len(h.settled) >= regionsMin:
 				out.by[o][rung] = h.order(rung, measured[rung])
@@ -336,7 +346,8 @@ func (h *holding) order(rung Rung, scores []Score) *Order {
 }
 
 // step takes what is measured in a rung now, and says whether its order changed.
-func (h *holding) step(now time.Time, dwell time.Duration, o Options, kind RungKind, scores []Score) bool {
+func (h *holding) step(at clock, o Options, kind RungKind, scores []Score) bool {
+	now, dwell := at.now, at.dwell
 	measured := h.known(now, o, scores)
 	h.heard(now, measured)
 	spread := spreadOfBest(scores, measured)
@@ -351,7 +362,7 @@ func (h *holding) step(now time.Time, dwell time.Duration, o Options, kind RungK
 				p.Since = old.Since
 			}
 		}
-		p.ripe = h.ripe(p, now, dwell, o, kind)
+		p.ripe = h.ripe(p, at, o, kind)
 		since := now.Sub(p.Since)
 		pairs = pairs || p.ripe && p.B != ""
 		change, young, late = change || p.ripe, young || p.B != "" && since < dwell, late || p.ripe && since >= 2*dwell
@@ -388,20 +399,20 @@ func (h *holding) heard(now time.Time, measured []Settled) {
 
 // ripe says whether a deviation has lasted for long enough. What may be chance in a client network has to last for longer, as each
 // half-life brings samples that are new. Above the prefix it is chance which networks there are, and those stay the same.
-func (h *holding) ripe(p *deviation, now time.Time, dwell time.Duration, o Options, kind RungKind) bool {
-	since := now.Sub(p.Since)
+func (h *holding) ripe(p *deviation, at clock, o Options, kind RungKind) bool {
+	since := at.now.Sub(p.Since)
 	switch {
-	case since < dwell:
+	case since < at.dwell, p.bySpread && since < o.MaxAge: // of a spread no error is known
 		return false
 	case p.gone():
 		s, held := find(h.settled, p.A)
-		return !held || now.Sub(s.Last) > o.MaxAge // until then its clients sleep, and what they measured is no less true
-	case p.B == "" || p.noise == 0:
+		return !held || at.now.Sub(s.Last) > o.MaxAge // until then its clients sleep, and what they measured is no less true
+	case p.B == "" || p.noise == 0 || p.bySpread:
 		return true
 	}
 	halves := 0.0
 	if kind == RungPrefix {
-		halves = halfLives * float64(since) / float64(o.MaxAge)
+		halves = float64(since) / float64(at.half)
 	}
 	return float64(p.moved) >= certainty*float64(p.noise)/math.Sqrt(1+halves)
 }
@@ -463,10 +474,11 @@ func deviations(settled, measured []Settled, band, spreadWas, spreadIs time.Dura
 	for a := range was {
 		for b := a + 1; b < len(was); b++ {
 			before, now := was[b].Score-was[a].Score, is[b].Score-is[a].Score
-			moved := (now - before).Abs()
-			if want := standing(now, max(band, spreadIs)); want != standing(before, max(band, spreadWas)) && moved > band {
-				noise := hypot(is[a].noise, is[b].noise)
-				out = append(out, deviation{A: was[a].Region, B: was[b].Region, Want: want, moved: moved, noise: noise})
+			wide, wideWas := max(band, spreadIs), max(band, spreadWas)
+			d := deviation{A: was[a].Region, B: was[b].Region, Want: standing(now, wide), moved: (now - before).Abs(), noise: hypot(is[a].noise, is[b].noise)}
+			d.bySpread = d.moved <= band
+			if d.Want != standing(before, wideWas) && (!d.bySpread || (wide-wideWas).Abs() > band) {
+				out = append(out, d)
 			}
 		}
 	}

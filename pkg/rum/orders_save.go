@@ -11,8 +11,8 @@ import (
 	"geodns/pkg/geo"
 )
 
-// savedMax bounds what is read back: more rungs than any number of sketches has.
-const savedMax = 1 << 20
+// savedMax bounds what is read back: more rungs than any number of sketches has, by several Options.
+const savedMax = 1 << 22
 
 // savedOrders is a Decider as it is saved.
 type savedOrders struct {
