@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
 
 	"geodns/pkg/steering"
@@ -63,14 +64,15 @@ func TestKinds(t *testing.T) {
 		}
 		number, classes, more := map[string]uint32{}, make([][]uint32, len(spec.Layouts)), 1+r.IntN(2)
 		for cell := range want.Cells() {
-			what := fmt.Sprint(r.IntN(more))
+			var what strings.Builder
+			fmt.Fprint(&what, r.IntN(more))
 			for i := range spec.Layouts {
-				what += fmt.Sprint(" ", spec.Layouts[i].Classes[cell])
+				fmt.Fprint(&what, " ", spec.Layouts[i].Classes[cell])
 			}
-			kind, have := number[what]
+			kind, have := number[what.String()]
 			if !have {
 				kind = uint32(len(number))
-				number[what] = kind
+				number[what.String()] = kind
 				for i := range classes {
 					classes[i] = append(classes[i], spec.Layouts[i].Classes[cell])
 				}
