@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"slices"
 )
@@ -616,16 +617,28 @@ func (c Client) contains(d Client) bool {
 // number.
 func distinct(things, layouts int, class func(layout, thing int) uint32) (number []uint32, first []int) {
 	number = make([]uint32, things)
-	known, key := map[string]uint32{}, make([]byte, 0, 4*layouts)
+	same := func(a, b int) bool {
+		for i := range layouts {
+			if class(i, a) != class(i, b) {
+				return false
+			}
+		}
+		return true
+	}
+	seed, known, key := maphash.MakeSeed(), map[uint64]uint32{}, make([]byte, 0, 4*layouts) // known by hash: texts would be garbage by the 100,000
 	for thing := range number {
 		key = key[:0]
 		for i := range layouts {
 			key = binary.LittleEndian.AppendUint32(key, class(i, thing))
 		}
-		n, have := known[string(key)]
+		at := maphash.Bytes(seed, key)
+		n, have := known[at]
+		for ; have && !same(first[n], thing); n, have = known[at] {
+			at++
+		}
 		if !have {
 			n = uint32(len(first))
-			known[string(key)] = n
+			known[at] = n
 			first = append(first, thing)
 		}
 		number[thing] = n
