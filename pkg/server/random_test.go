@@ -165,10 +165,13 @@ func randomTable(b *testing.B) (*steering.Table, *steering.States) {
 		Cells4: randomCells(r, steering.CellBitsMax4, 0, 0, 1<<24, randomCuts4),
 		Cells6: randomCells(r, steering.CellBitsMax6, 1<<53, 1<<53, 1<<56, randomCuts6),
 	}
-	for range len(spec.Cells4) + len(spec.Cells6) {
-		spec.Kinds = append(spec.Kinds, uint32(r.IntN(randomKinds)))
+	for cell := range len(spec.Cells4) + len(spec.Cells6) {
+		kind := cell // numbered by their first cells
+		if kind >= randomKinds {
+			kind = r.IntN(randomKinds)
+		}
+		spec.Kinds = append(spec.Kinds, uint32(kind))
 	}
-	spec.Kinds[0] = randomKinds - 1
 	for i := range randomLayouts {
 		width := 1 + i%2*2
 		l := steering.Layout{Entries: randomRegions * width, ByClient: true}
