@@ -134,11 +134,11 @@ func quantile(times []twinTime, part float64) time.Duration {
 }
 
 // few leaves the regions out of what is wanted that few sources measured: surely with less than half of those that a rung needs, and
-// with less than two of three if they are not in what is got, as a sketch may take two sources for one.
+// with less than all if they are not in what is got, as a sketch may take two sources for one.
 func (w *twin) few(rung rum.Rung, want map[string]rum.RegionSummary, got rum.Summary) {
 	for region := range want {
 		has := slices.ContainsFunc(got.Regions, func(g rum.RegionSummary) bool { return g.Region == region })
-		if n := w.sources(rung, region); 2*n < rum.MinSourcesDefault || 3*n < 2*rum.MinSourcesDefault && !has {
+		if n := w.sources(rung, region); 2*n < rum.MinSourcesDefault || n < rum.MinSourcesDefault && !has {
 			delete(want, region)
 		}
 	}
