@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"geodns/internal/dnstest"
 	"geodns/internal/node"
 	"geodns/pkg/api"
 	"geodns/pkg/geo"
@@ -118,9 +119,9 @@ type fed struct {
 func askFed(b *testing.B, asker, feed *helper, phase time.Duration) (asked, fed) {
 	b.Helper()
 	feed.say(b, "true")
-	used, began := cpu(b), time.Now()
+	used, began := dnstest.CPUTime(b), time.Now()
 	watch(b, phase, nil)
-	used = time.Duration(float64(cpu(b)-used) / time.Since(began).Seconds())
+	used = time.Duration(float64(dnstest.CPUTime(b)-used) / time.Since(began).Seconds())
 	a := askOnce(b, asker, phase)
 	f := fed{cpu: used}
 	if _, err := fmt.Sscan(feed.say(b, "false"), &f.seconds, &f.posts, &f.accepted, &f.refused, &f.shunned); err != nil {

@@ -10,13 +10,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
 
+	"geodns/internal/dnstest"
 	"geodns/pkg/geo"
 	"geodns/pkg/policy"
 	"geodns/pkg/steering"
@@ -170,11 +169,11 @@ func BenchmarkCity(b *testing.B) {
 	b.Run("gc/empty", collect)
 	var data *geo.Data
 	b.Run("read", func(b *testing.B) {
-		before := cpuTime(b)
+		before := dnstest.CPUTime(b)
 		for b.Loop() {
 			data = loadGeo(b, path)
 		}
-		b.ReportMetric((cpuTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
+		b.ReportMetric((dnstest.CPUTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
 		b.ReportMetric(float64(data.Databases()[0].Networks), "networks")
 		b.ReportMetric(float64(len(data.Networks.V4)+len(data.Networks.V6)), "runs")
 	})
@@ -183,11 +182,11 @@ func BenchmarkCity(b *testing.B) {
 	}
 	var c *policy.Compiled
 	b.Run("compile", func(b *testing.B) {
-		before := cpuTime(b)
+		before := dnstest.CPUTime(b)
 		for b.Loop() {
 			c = compileCity(b, doc, data)
 		}
-		b.ReportMetric((cpuTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
+		b.ReportMetric((dnstest.CPUTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
 		b.ReportMetric(float64(c.Table.Cells()), "cells")
 		b.ReportMetric(float64(c.Table.Layouts()), "layouts")
 	})
@@ -206,11 +205,11 @@ func BenchmarkCity(b *testing.B) {
 // collect measures full collections.
 func collect(b *testing.B) {
 	runtime.GC()
-	before := cpuTime(b)
+	before := dnstest.CPUTime(b)
 	for b.Loop() {
 		runtime.GC()
 	}
-	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
+	b.ReportMetric(float64((dnstest.CPUTime(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
 }
 
 // loadGeo reads a database.
@@ -265,14 +264,4 @@ func decide(b *testing.B, table *steering.Table, clients []steering.Client) {
 	for i := range b.N {
 		steering.Decide(table, states, &steering.Query{Policy: 1, Client: clients[i%len(clients)], ECS: true, TTL: 300}, &d, nil)
 	}
-}
-
-// cpuTime is what the process has used.
-func cpuTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"geodns/internal/dnstest"
 	"geodns/pkg/api"
 	"geodns/pkg/health"
 	"geodns/pkg/operator"
@@ -70,9 +71,9 @@ func BenchmarkEvents(b *testing.B) {
 			watch(b, time.Second, nil)
 			runtime.GC()
 		}
-		used, began := cpu(b), time.Now()
+		used, began := dnstest.CPUTime(b), time.Now()
 		watch(b, phase, nil)
-		m.cpu = append(m.cpu, float64(cpu(b)-used)/float64(time.Since(began)))
+		m.cpu = append(m.cpu, float64(dnstest.CPUTime(b)-used)/float64(time.Since(began)))
 		a := askOnce(b, asker, phase)
 		m.qps, m.p50, m.p99 = append(m.qps, a.qps), append(m.p50, a.p50), append(m.p99, a.p99)
 		if m == &with {

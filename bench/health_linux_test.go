@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"geodns/internal/dnstest"
 	"geodns/pkg/health"
 )
 
@@ -101,10 +102,10 @@ func probeFleet(b *testing.B, f fleet, kind string, port uint16) {
 
 	var peak sample
 	early := checker.Stats().Lateness
-	before, used, start := probes(checker), cpu(b), time.Now()
+	before, used, start := probes(checker), dnstest.CPUTime(b), time.Now()
 	watch(b, f.measured, func() { peak = peak.max(observe(b)) })
 	took, made := time.Since(start), probes(checker)-before
-	used = cpu(b) - used
+	used = dnstest.CPUTime(b) - used
 	b.ReportMetric(100*used.Seconds()/took.Seconds(), "cpu-%")
 	b.ReportMetric(float64(used.Microseconds())/float64(made), "cpu-µs/probe")
 	b.ReportMetric(float64(made)/took.Seconds(), "probes/s")
@@ -197,16 +198,6 @@ func observe(b *testing.B) sample {
 	}
 	s.descriptors = len(names)
 	return s
-}
-
-// cpu is the time that the process has had of the processors, in and out of the kernel.
-func cpu(b *testing.B) time.Duration {
-	b.Helper()
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // backEndsVariable makes this program serve the back ends, and says which.

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"geodns/internal/dnstest"
 )
 
 const (
@@ -54,12 +56,12 @@ type paced struct{ cpu, p50, p99 float64 }
 // pace has a pacer ask for a time.
 func pace(b *testing.B, pacer *helper, phase time.Duration) (p paced) {
 	b.Helper()
-	before := cpu(b)
+	before := dnstest.CPUTime(b)
 	answered := 0
 	if _, err := fmt.Sscan(pacer.say(b, phase.String()), &answered, &p.p50, &p.p99); err != nil {
 		b.Fatal(err)
 	}
-	p.cpu = float64((cpu(b) - before).Nanoseconds()) / 1e3 / float64(answered)
+	p.cpu = float64((dnstest.CPUTime(b) - before).Nanoseconds()) / 1e3 / float64(answered)
 	return p
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"geodns/internal/dnstest"
 	"geodns/internal/node"
 	"geodns/pkg/geo"
 )
@@ -58,7 +59,7 @@ func BenchmarkRestart(b *testing.B) {
 // restart starts a server again and again, and ends each when ready returns; only what is before the first answer is measured.
 func restart(b *testing.B, cfg node.Config, ready func()) {
 	b.Helper()
-	cpu := -cpuTime(b)
+	cpu := -dnstest.CPUTime(b)
 	start := func() {
 		n, err := node.New(cfg)
 		if err != nil {
@@ -69,22 +70,22 @@ func restart(b *testing.B, cfg node.Config, ready func()) {
 		go func() { ended <- n.Run(ctx) }()
 		firstAnswer(b, n)
 		b.StopTimer()
-		cpu += cpuTime(b)
+		cpu += dnstest.CPUTime(b)
 		ready()
 		cancel()
 		if err := <-ended; err != nil {
 			b.Fatal(err)
 		}
-		cpu -= cpuTime(b)
+		cpu -= dnstest.CPUTime(b)
 		b.StartTimer()
 	}
 	start()
 	b.ResetTimer()
-	cpu = -cpuTime(b)
+	cpu = -dnstest.CPUTime(b)
 	for range b.N {
 		start()
 	}
-	cpu += cpuTime(b)
+	cpu += dnstest.CPUTime(b)
 	b.ReportMetric(cpu.Seconds()/float64(b.N), "cpu-s/op")
 }
 

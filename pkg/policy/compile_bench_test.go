@@ -5,10 +5,10 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"geodns/internal/dnstest"
 	"geodns/internal/source"
 	"geodns/pkg/geo"
 	"geodns/pkg/policy"
@@ -143,7 +143,7 @@ func BenchmarkCompileLatency(b *testing.B) {
 func benchmarkOrders(b *testing.B, name string, orders *rum.Orders, compile func() (*policy.Compiled, source.Findings)) {
 	b.Run(name, func(b *testing.B) {
 		b.ReportAllocs()
-		before, cells := cpuTime(b), 0
+		before, cells := dnstest.CPUTime(b), 0
 		for b.Loop() {
 			compiled, found := compile()
 			if compiled == nil {
@@ -151,18 +151,8 @@ func benchmarkOrders(b *testing.B, name string, orders *rum.Orders, compile func
 			}
 			cells = compiled.Table.Cells()
 		}
-		b.ReportMetric((cpuTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
+		b.ReportMetric((dnstest.CPUTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
 		b.ReportMetric(float64(orders.Len()), "orders")
 		b.ReportMetric(float64(cells), "cells")
 	})
-}
-
-// cpuTime is what the process has used.
-func cpuTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

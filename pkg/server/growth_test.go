@@ -12,12 +12,12 @@ import (
 	"runtime/metrics"
 	"slices"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"geodns/internal/dnstest"
 	"geodns/pkg/geo"
 	"geodns/pkg/policy"
 	"geodns/pkg/server"
@@ -103,7 +103,7 @@ func benchmarkGrowth(b *testing.B, c growthCurve, n int) {
 	writeGrowth(b, dir, func(g *growthFiles) { c.write(g, n) })
 	before := heapInUse()
 	var l *growthLoaded
-	load := growthTime(func() { l = readGrowth(b, dir) })
+	load := growthTime(b, func() { l = readGrowth(b, dir) })
 	heap := heapInUse() - before
 	collect := growthCollect()
 	// A server that is never run: Publish is what a swap costs before a worker takes the world up.
@@ -112,11 +112,11 @@ func benchmarkGrowth(b *testing.B, c growthCurve, n int) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	swap := growthTime(func() {
+	swap := growthTime(b, func() {
 		s.Publish(small.world)
 		s.Publish(l.join(b))
 	})
-	verdict := growthTime(func() {
+	verdict := growthTime(b, func() {
 		w, err := l.world.WithStates(l.states(b))
 		if err != nil {
 			b.Fatal(err)
@@ -185,16 +185,17 @@ func askGrowth(b *testing.B, w *server.World, c growthCurve, n int) [][]time.Dur
 
 // growthTime is what a call of f takes: CPU time where that is long, of all cores. A short one is taken by the wall clock, as the kernel
 // counts in ticks.
-func growthTime(f func()) time.Duration {
+func growthTime(b *testing.B, f func()) time.Duration {
+	b.Helper()
 	const enough, most, short = time.Second, 101, 20 * time.Millisecond
 	var times []time.Duration
 	for total := time.Duration(0); total < enough && len(times) < most; total += times[len(times)-1] {
 		runtime.GC()
-		start, cpu := time.Now(), growthCPU()
+		start, cpu := time.Now(), dnstest.CPUTime(b)
 		f()
 		took := time.Since(start)
 		if took > short {
-			took = growthCPU() - cpu
+			took = dnstest.CPUTime(b) - cpu
 		}
 		times = append(times, took)
 	}
@@ -222,15 +223,6 @@ func growthCollect() time.Duration {
 func undisturbed(times []time.Duration) time.Duration {
 	slices.Sort(times)
 	return times[len(times)/10]
-}
-
-// growthCPU is the CPU time of this process.
-func growthCPU() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // heapInUse is what is live on the heap, in bytes.
