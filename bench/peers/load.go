@@ -66,6 +66,7 @@ type generator struct {
 	in, out   *batch
 	begun     time.Time
 	since     int64 // when measuring began; what was due before does not count
+	swept     int64 // when sweep was called last by tidy
 	at        int   // the next question
 	tally     tally
 }
@@ -100,12 +101,11 @@ func (g *generator) now() int64 { return int64(time.Since(g.begun)) }
 // reset begins to measure, with room for the latencies of so many answers.
 func (g *generator) reset(room int) {
 	g.tally = tally{latencies: make([]int64, 0, room)}
-	g.since = g.now()
+	g.since, g.swept = g.now(), 0
 }
 
 // saturate asks with full windows until the tally says so, or ctx ends.
 func (g *generator) saturate(ctx context.Context, done func(now int64) bool) error {
-	var swept int64
 	for now := g.now(); !done(now); now = g.now() {
 		for _, l := range g.lanes {
 			if err := g.receive(l); err != nil {
@@ -121,11 +121,8 @@ func (g *generator) saturate(ctx context.Context, done func(now int64) bool) err
 				}
 			}
 		}
-		if now-swept > int64(sweepEvery) {
-			swept = now
-			if err := g.sweep(ctx, now); err != nil {
-				return err
-			}
+		if err := g.tidy(ctx, now); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -133,7 +130,6 @@ func (g *generator) saturate(ctx context.Context, done func(now int64) bool) err
 
 // arrive asks at random times, rate a second, until done or ctx ends.
 func (g *generator) arrive(ctx context.Context, rate float64, random *rand.Rand, done func(now int64) bool) error {
-	var swept int64
 	turn, due := 0, g.now()
 	for now := g.now(); !done(now); now = g.now() {
 		for _, l := range g.lanes {
@@ -152,11 +148,8 @@ func (g *generator) arrive(ctx context.Context, rate float64, random *rand.Rand,
 				return err
 			}
 		}
-		if now-swept > int64(sweepEvery) {
-			swept = now
-			if err := g.sweep(ctx, now); err != nil {
-				return err
-			}
+		if err := g.tidy(ctx, now); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -258,6 +251,15 @@ func (l *lane) advance() {
 	for l.oldest != l.next && !l.flights[l.oldest%flights].open {
 		l.oldest++
 	}
+}
+
+// tidy sweeps now and then. Its error is that ctx has ended.
+func (g *generator) tidy(ctx context.Context, now int64) error {
+	if now-g.swept <= int64(sweepEvery) {
+		return nil
+	}
+	g.swept = now
+	return g.sweep(ctx, now)
 }
 
 // sweep gives up what has been under way for too long, and everything if ctx has ended.

@@ -152,12 +152,12 @@ func (n *Node) open(first built) error {
 	if err := n.openRUM(); err != nil {
 		return err
 	}
-	if first.loaded.rest != nil {
-		// Restored: it answers now, and the orders come with the rest.
-	} else if l := n.beginOrders(first.loaded); l != nil {
-		l.plain, l.from = first.loaded.plain, first.loaded.from
-		first.loaded = l
-		n.served.Store(&served{now: l})
+	if first.loaded.rest == nil { // else it was restored: it answers now, and the orders come with the rest
+		if l := n.beginOrders(first.loaded); l != nil {
+			l.plain, l.from = first.loaded.plain, first.loaded.from
+			first.loaded = l
+			n.served.Store(&served{now: l})
+		}
 	}
 	if err := n.checkHealth(); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"geodns/internal/durable"
@@ -25,8 +26,10 @@ type tableKey [sha256.Size]byte
 const tableMax = 64 << 20
 
 // program is a hash of this program's own file: another version may compile another table of the same files. It can be had on Linux
-// alone, where the file that runs can be told from one that an upgrade has put in its place.
-func program() (sum [sha256.Size]byte, err error) {
+// alone, where the file that runs can be told from one that an upgrade has put in its place. It stays the same, and is read once.
+//
+//nolint:gochecknoglobals // it is the process's
+var program = sync.OnceValues(func() (sum [sha256.Size]byte, err error) {
 	f, err := os.Open("/proc/self/exe")
 	if err != nil {
 		return sum, fmt.Errorf("finding the program: %w", err)
@@ -37,7 +40,7 @@ func program() (sum [sha256.Size]byte, err error) {
 		return sum, fmt.Errorf("reading the program: %w", err)
 	}
 	return [sha256.Size]byte(h.Sum(nil)), nil
-}
+})
 
 // key names what a start would compile the table from. Databases are told by all that is in them: sizes and times of change are equal
 // for two that one tool wrote within a tick, or set back to the vendor's date. Of zones the table holds addresses alone, which Restore
