@@ -35,18 +35,35 @@ const (
 	chaosListedMax = 20
 )
 
-// served is what the sockets may be answering from: the last load, and the one before as long as anything else holds on to it, for
-// a worker that began its batch before the swap.
+// served is what the sockets may be answering from: the last load, and those before it as long as anything else holds on to them, for
+// a worker that began its batch before a swap.
 type served struct {
 	now    *loaded
-	before weak.Pointer[loaded]
+	before []weak.Pointer[loaded] // the latest first
+}
+
+// followed is what is served once another load is.
+func (s *served) followed(by *loaded) *served {
+	next := &served{now: by, before: []weak.Pointer[loaded]{weak.Make(s.now)}}
+	for _, p := range s.before {
+		if p.Value() != nil {
+			next.before = append(next.before, p)
+		}
+	}
+	return next
 }
 
 // loadOf finds the load that a World was made of; nil if it was replaced, or is about to be, as it was restored.
 func (n *Node) loadOf(w *server.World) *loaded {
 	s := n.served.Load()
-	for _, l := range []*loaded{s.now, s.before.Value()} {
-		if l != nil && l.rest == nil && l.zones == w.Set() && l.compiled.Table == w.Table() {
+	made := func(l *loaded) bool {
+		return l != nil && l.rest == nil && l.zones == w.Set() && l.compiled.Table == w.Table()
+	}
+	if made(s.now) {
+		return s.now
+	}
+	for _, p := range s.before {
+		if l := p.Value(); made(l) {
 			return l
 		}
 	}

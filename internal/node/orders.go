@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"slices"
 	"time"
-	"weak"
 
 	"geodns/internal/durable"
 	"geodns/internal/source"
@@ -144,12 +143,12 @@ type ordered struct {
 
 // publishOrders swaps in a World with other orders.
 func (n *Node) publishOrders(l *loaded) error {
-	before, mark := n.currentLoad(), n.health.Mark()
+	mark := n.health.Mark()
 	w, err := n.world(l)
 	if err != nil {
 		return err
 	}
-	n.served.Store(&served{now: l, before: weak.Make(before)})
+	n.served.Store(n.served.Load().followed(l))
 	n.server.Publish(w)
 	n.health.Served(mark)
 	n.swapped(w, api.CauseOrders)

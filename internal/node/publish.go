@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"weak"
 
 	"geodns/internal/source"
 	"geodns/pkg/api"
@@ -109,7 +108,7 @@ func (n *Node) publishLoad(b built) api.Load {
 	if b.loaded.same(before) {
 		result = api.LoadUnchanged
 	}
-	n.served.Store(&served{now: b.loaded, before: weak.Make(before)})
+	n.served.Store(n.served.Load().followed(b.loaded))
 	n.server.Publish(w)
 	n.health.Served(mark)
 	n.swapped(w, api.CauseLoad)
