@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -89,18 +90,14 @@ func startPeer(t testing.TB, s setup) *Peer {
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = peerAttributes()
 	cmd.Stdout, cmd.Stderr = p.out, p.out
-	if err := cmd.Start(); err != nil {
+	exited, err := runPeer(cmd)
+	if err != nil {
 		t.Fatalf("starting %s: %v", s.name, err)
 	}
-	exited := make(chan struct{})
 	p.kill = func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its group: there is nothing to do if it has ended
 		<-exited
 	}
-	go func() {
-		defer close(exited)
-		_ = cmd.Wait() // how it ended does not matter
-	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		timer := time.NewTimer(peerStop)
@@ -115,6 +112,23 @@ func startPeer(t testing.TB, s setup) *Peer {
 		t.Fatalf("%s on %s: %v\n%s", s.name, p.Addr, err, p.Log())
 	}
 	return p
+}
+
+// runPeer starts a program, and gives a channel that is closed when it has ended. A thread is kept for it alone: the kernel kills a program
+// of [peerAttributes] when the thread ends that started it, and any other may, as one does with each UDP worker of ours.
+func runPeer(cmd *exec.Cmd) (exited <-chan struct{}, err error) {
+	started, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread() // it is like the others
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended does not matter
+		}
+	}()
+	return ended, <-started
 }
 
 // versionOf asks a program for its version.
