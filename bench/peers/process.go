@@ -6,8 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -277,23 +277,24 @@ func coreOf(core int) (c coreTime, err error) {
 	return c, fmt.Errorf("/proc/stat has no core %d", core)
 }
 
+// Ports that freePort gives: below those that the kernel gives to sockets which ask for any (ip_local_port_range in ip(7)), so that none of
+// these takes one before the server does.
+const portMin, portEnd = 10_000, 32_768
+
 // freePort finds a port of loopback that is free on UDP and TCP.
 func freePort() (int, error) {
-	const tries = 20
+	const tries = 100
 	for range tries {
-		t, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		port := portMin + rand.IntN(portEnd-portMin)
+		t, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		if err != nil {
-			return 0, err
+			continue
 		}
-		address, err := netip.ParseAddrPort(t.Addr().String())
-		if err != nil {
-			return 0, err
-		}
-		u, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(address))
+		u, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		_ = t.Close()
 		if err == nil {
 			_ = u.Close()
-			return int(address.Port()), nil
+			return port, nil
 		}
 	}
 	return 0, errors.New("no port is free on both UDP and TCP")

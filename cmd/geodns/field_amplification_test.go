@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"geodns/internal/dnstest"
 )
 
 const (
@@ -86,11 +88,11 @@ func TestAmplification(t *testing.T) {
 // fieldPort is an address of loopback with a port that is free.
 func fieldPort(t *testing.T) netip.AddrPort {
 	t.Helper()
-	port, err := freePort()
+	port, err := dnstest.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return netip.MustParseAddrPort(net.JoinHostPort("127.0.0.1", port))
+	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))
 }
 
 // ratio is one query and its answer, in octets of UDP payload.

@@ -19,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	main "geodns/cmd/geodns"
+	"geodns/internal/dnstest"
 )
 
 // pollLimit is how long a script waits for something that should come.
@@ -41,11 +42,11 @@ func TestScripts(t *testing.T) {
 		UpdateScripts: os.Getenv("GEODNS_UPDATE") != "",
 		Setup: func(env *testscript.Env) error {
 			for _, name := range []string{"DNS", "API", "BACKEND"} {
-				port, err := freePort()
+				port, err := dnstest.FreePort()
 				if err != nil {
 					return err
 				}
-				env.Setenv(name, port)
+				env.Setenv(name, strconv.Itoa(port))
 			}
 			return nil
 		},
@@ -126,28 +127,6 @@ func poll(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("poll: no %q within %s: %v", args[0], pollLimit, err)
 		}
 	}
-}
-
-// freePort finds a port that is free on loopback for UDP and TCP.
-func freePort() (string, error) {
-	for range 100 {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
-		}
-		at, ok := tcp.Addr().(*net.TCPAddr)
-		if !ok {
-			return "", errors.New("a TCP listener without a TCP address")
-		}
-		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: at.IP, Port: at.Port})
-		tcp.Close()
-		if err != nil {
-			continue
-		}
-		udp.Close()
-		return strconv.Itoa(at.Port), nil
-	}
-	return "", errors.New("no port is free for both UDP and TCP")
 }
 
 // ask is a DNS client: ask PORT NAME TYPE [PREFIX]. The type CH is TXT in class CH. It prints the rcode, each record's data and the ECS scope.

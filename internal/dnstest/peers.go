@@ -295,24 +295,14 @@ func (c *Client) askTCP(q *dns.Msg) (*dns.Msg, error) {
 	return nil, err
 }
 
-// freePort gives a port of loopback that is free on UDP and TCP.
+// freePort is FreePort for a test that needs one.
 func freePort(t testing.TB) int {
 	t.Helper()
-	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr, _ := l.Addr().(*net.TCPAddr)
-		u, err := net.ListenPacket("udp", l.Addr().String()) //nolint:noctx // closed at once
-		_ = l.Close()
-		if err == nil {
-			_ = u.Close()
-			return addr.Port
-		}
+	port, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free on both UDP and TCP")
-	return 0
+	return port
 }
 
 // lockedBuffer collects a program's output.
