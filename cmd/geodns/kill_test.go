@@ -200,7 +200,7 @@ func (k *killed) compare(t *testing.T) {
 	for i := range k.leases {
 		l := &k.leases[i]
 		reason := got[fmt.Sprintf("l%d", i)]
-		if reason != l.reason && !(l.pending && reason == l.asked) {
+		if reason != l.reason && (!l.pending || reason != l.asked) {
 			t.Fatalf("lease l%d: %q after the kill; acknowledged was %q, pending %t %q", i, reason, l.reason, l.pending, l.asked)
 		}
 		*l = acked{reason: reason}
