@@ -16,7 +16,10 @@ func (n *Node) ServeOnly(ctx context.Context) error {
 	if n.watch != nil {
 		err = errors.Join(err, n.watch.notify.Close())
 	}
-	return err
+	if n.api != nil {
+		err = errors.Join(err, n.api.Close())
+	}
+	return errors.Join(err, n.closeOperator())
 }
 
 // PublishStates publishes the world with the verdicts of all its targets, checked or not, by id ("pool/target").

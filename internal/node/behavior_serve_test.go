@@ -2,7 +2,6 @@ package node_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -66,15 +65,7 @@ func startBehavior(t *testing.T, b *behavior) *behaviorServer {
 	if err != nil {
 		t.Fatalf("%s: %v", b.path, err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- n.ServeOnly(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("%s: serving: %v", b.path, err)
-		}
-	})
+	serveOnly(t, n)
 	return &behaviorServer{t: t, node: n, dir: dir, secrets: b.values("cookie-secrets")}
 }
 

@@ -53,7 +53,7 @@ func TestExplainOverDig(t *testing.T) {
 	b := startBackends(t, "127.0.0.21", "127.0.0.22", "127.0.0.23")
 	cfg := config(t, map[string]string{"example.com.zone": zoneText + "*.w IN STEER www\na\\.b IN A 192.0.2.1\n", "www.yaml": steered(b[0].addr.Port())})
 	n, _ := run(t, cfg)
-	eventually(t, "up", func() bool { return ask(t, n, "www.example.com.", dns.TypeA, clientEU).Answer[0].Header().Ttl == 60 })
+	allUp(t, n)
 	for _, c := range []struct {
 		name, subnet string
 		q            policy.Question
@@ -319,7 +319,7 @@ func FuzzChaos(f *testing.F) {
 // explained so.
 func TestECSOff(t *testing.T) {
 	files := map[string]string{
-		"example.com.zone": zoneText, "example.net.zone": zoneText + "sub IN NS ns1\n", "sub.example.net.zone": zoneText, "www.yaml": steered(1),
+		"example.com.zone": zoneText, "example.net.zone": zoneText + "sub IN NS ns1\n", "sub.example.net.zone": zoneText, "www.yaml": unprobed,
 	}
 	cfg := config(t, files)
 	cfg.ECSOff = []node.ZoneName{{Name: "example.net."}, {Name: "example.org."}}

@@ -19,7 +19,7 @@ func TestVerdictEvents(t *testing.T) {
 	n, stop := run(t, config(t, map[string]string{
 		"example.com.zone": "@ 60 IN SOA a a 1 60 60 60 60\n@ 60 IN NS a.example.net.\nwww 60 IN STEER www\n",
 		"www.yaml": fmt.Sprintf(`
-checks: [{name: http, http: {port: %d}, interval: 100ms, fall: 2, rise: 2}]
+checks: [{name: http, http: {port: %d}, interval: 1s, timeout: 1s, fall: 2, rise: 2}]
 regions: [{name: eu}]
 pools: [{name: web, check: http, targets: [{name: eu1, region: eu, values: [127.0.0.1]}]}]
 policies: [{name: www, rules: [{name: all, pool: web}], all_down: serve-all}]

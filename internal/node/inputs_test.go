@@ -72,7 +72,8 @@ func TestInputs(t *testing.T) {
 	}
 
 	// Refused: what is said is of what is in use, with the reason.
-	write(t, dir, map[string]string{"zones/www.yaml": "bad", "countries.csv": "x", "cookies.txt": "y"})
+	write(t, dir, map[string]string{"zones/www.yaml": "bad"}) // first: whatever the watcher loads from here on is refused
+	write(t, dir, map[string]string{"countries.csv": "x", "cookies.txt": "y"})
 	if l, err := n.Reload(t.Context(), "test"); err != nil || l.Result != api.LoadRefused {
 		t.Fatalf("%+v, %v", l, err)
 	}
@@ -149,9 +150,7 @@ func TestLoadAndSwapEvents(t *testing.T) {
 	b := startBackends(t, "127.0.0.21", "127.0.0.22", "127.0.0.23")
 	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(b[0].addr.Port())})
 	n, _ := run(t, cfg)
-	eventually(t, "all are up", func() bool {
-		return n.TargetState("web/eu1") == "up" && n.TargetState("web/us1") == "up" && n.TargetState("web/as1") == "up"
-	})
+	allUp(t, n)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: soon}
 	response, err := client.Get("http://" + n.APIAddr().String() + "/v1/events?kinds=load,swap")
 	if err != nil {

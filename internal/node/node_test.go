@@ -20,6 +20,7 @@ import (
 
 	"geodns/internal/node"
 	"geodns/internal/source"
+	"geodns/pkg/api"
 	"geodns/pkg/geo"
 	"geodns/pkg/policy"
 )
@@ -42,18 +43,20 @@ func eventually(t *testing.T, what string, f func() bool) {
 	t.Fatalf("%s: not within %s", what, soon)
 }
 
-// write puts files below dir; each by a rename, as an operator's tools do.
+// write puts files below dir; each by a rename, as an operator's tools do, from where nobody watches: a load that begins in the middle
+// finds the file as it was or as it will be.
 func write(t testing.TB, dir string, files map[string]string) {
 	t.Helper()
+	aside := filepath.Join(t.TempDir(), "file")
 	for name, text := range files {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path+".tmp", []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(aside, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Rename(path+".tmp", path); err != nil {
+		if err := os.Rename(aside, path); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -154,6 +157,28 @@ func start(t testing.TB, n *node.Node) func() {
 	return stop
 }
 
+// serveOnly serves DNS and nothing else until the test ends: nothing is probed, loaded or watched.
+func serveOnly(t *testing.T, n *node.Node) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- n.ServeOnly(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("serving: %v", err)
+		}
+	})
+}
+
+// allUp waits until all targets of steered are up, in what is answered.
+func allUp(t *testing.T, n *node.Node) {
+	t.Helper()
+	eventually(t, "all are up", func() bool {
+		return !slices.ContainsFunc(n.Status().Regions, func(r api.RegionStatus) bool { return r.Up != r.Targets })
+	})
+}
+
 // ask sends one query and gives the answer; subnet "" is without ECS.
 func ask(t *testing.T, n *node.Node, name string, qtype uint16, subnet string) *dns.Msg {
 	t.Helper()
@@ -194,7 +219,8 @@ ns1  IN A   127.0.0.1
 www  60 IN STEER www
 `
 
-// steered is a policy over three back ends at one port: EU clients to .21, others to .22, then .23.
+// steered is a policy over three back ends at one port: EU clients to .21, others to .22, then .23. Each is probed within a second, at a
+// random moment: until all are, the answer may be any.
 func steered(port uint16) string {
 	return fmt.Sprintf(`
 regions:
@@ -202,7 +228,7 @@ regions:
   - {name: us, location: [39, -77]}
   - {name: as, location: [1.3, 103.8]}
 checks:
-  - {name: web, http: {port: %d, path: /}, interval: 1s, timeout: 500ms, fall: 2, rise: 2}
+  - {name: web, http: {port: %d, path: /}, interval: 1s, timeout: 1s, fall: 2, rise: 2}
 pools:
   - name: web
     check: web
@@ -291,7 +317,11 @@ func TestRestart(t *testing.T) {
 	n, stop := run(t, cfg)
 	eventually(t, "eu1 is down", func() bool { return addrs(ask(t, n, "www.example.com.", dns.TypeA, clientEU)) == "127.0.0.22" })
 	stop()
-	n, _ = run(t, cfg)
+	n, err := node.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveOnly(t, n)
 	m := ask(t, n, "www.example.com.", dns.TypeA, clientEU)
 	if addrs(m) != "127.0.0.22" || m.Answer[0].Header().Ttl != 15 {
 		t.Errorf("the first answer after the restart is %v, want 127.0.0.22 at TTL 15", m.Answer)
@@ -307,7 +337,7 @@ func TestRefusedLoad(t *testing.T) {
 		"no zone's name": {"a..b.zone", zoneText, "a..b.zone:1:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})
+			cfg := config(t, operatorFiles())
 			n, _ := run(t, cfg)
 			before := ask(t, n, "www.example.com.", dns.TypeA, clientEU)
 			write(t, cfg.Zones, map[string]string{c.file: c.text})
@@ -332,7 +362,7 @@ func TestRefusedLoad(t *testing.T) {
 
 // TestEmptiedFolder shows that zones which all went at once, as when a volume is not mounted, are served on.
 func TestEmptiedFolder(t *testing.T) {
-	cfg := config(t, map[string]string{"example.com.zone": zoneText, "www.yaml": steered(1)})
+	cfg := config(t, operatorFiles())
 	n, _ := run(t, cfg)
 	for _, name := range []string{"example.com.zone", "www.yaml"} {
 		if err := os.Remove(filepath.Join(cfg.Zones, name)); err != nil {

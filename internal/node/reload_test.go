@@ -87,7 +87,7 @@ other IN STEER checked
 `, g+1, 1000+g),
 		"www.yaml": fmt.Sprintf(`
 regions: [{name: even}, {name: odd}]
-checks: [{name: web, http: {port: %d, path: /}, interval: 1s, timeout: 500ms, fall: 2, rise: 2}]
+checks: [{name: web, http: {port: %d, path: /}, interval: 1s, timeout: 1s, fall: 2, rise: 2}]
 pools:
   - {name: plain, targets: [{name: e, region: even, values: [10.0.0.%d]}, {name: o, region: odd, values: [10.0.1.%d]}]}
   - {name: checked, check: web, targets: [{name: one, region: even, values: [127.0.0.21]}, {name: two, region: odd, values: [127.0.0.22]}]}
@@ -174,7 +174,7 @@ func (l *load) receive(sent <-chan int) {
 			continue
 		default:
 		}
-		if err := l.conn.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		if err := l.conn.SetReadDeadline(time.Now().Add(soon)); err != nil {
 			return
 		}
 		n, err := l.conn.Read(buf)
