@@ -171,7 +171,7 @@ func TestProbeResumes(t *testing.T) {
 func TestProbeResumeEnds(t *testing.T) {
 	t.Parallel()
 	own := newAuthority(t)
-	ends := time.Now().Add(2 * time.Second)
+	ends := time.Now().Add(4 * time.Second)
 	cert := own.issue(t, ends, nil, "127.0.0.1")
 	at, _, _ := secureServer(t, &tls.Config{Certificates: []tls.Certificate{cert}}, false)
 	prober := health.NewProber(health.Check{Kind: health.HTTPS, Port: at.Port()}, at.Addr(), health.SystemDial(nil), own.pool)
@@ -191,14 +191,14 @@ func TestProbeTLSKind(t *testing.T) {
 	}{
 		{func(net.Conn) {}, "connection closed while in the TLS handshake"},
 		{func(conn net.Conn) { _, _ = io.WriteString(conn, "SSH-2.0-x\r\n") }, "no TLS is spoken there"},
-		{func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, "timeout after 200ms while in the TLS handshake"},
+		{func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, "timeout after 1s while in the TLS handshake"},
 	} {
 		at := rawServer(t, func(conn net.Conn) {
 			_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 			_, _ = conn.Read(make([]byte, 4096)) // the hello, so that closing does not reset
 			tt.serve(conn)
 		})
-		wantResult(t, probe(t, health.Check{Kind: health.TLS, Timeout: 200 * time.Millisecond}, at, nil), false, tt.reason)
+		wantResult(t, probe(t, health.Check{Kind: health.TLS, Timeout: timeoutOf(tt.reason)}, at, nil), false, tt.reason)
 	}
 }
 

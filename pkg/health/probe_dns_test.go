@@ -128,8 +128,8 @@ func TestProbeDNSDatagrams(t *testing.T) {
 		reason string
 	}{
 		{"good", func(q *dns.Msg) [][]byte { return [][]byte{pack(t, good(q))} }, true, "answered NOERROR"},
-		{"silent", func(*dns.Msg) [][]byte { return nil }, false, "timeout after 200ms while waiting for the answer"},
-		{"other ID", func(q *dns.Msg) [][]byte { return [][]byte{pack(t, otherID(q))} }, false, "answer, after 1 datagrams that are no answer"},
+		{"silent", func(*dns.Msg) [][]byte { return nil }, false, "timeout after 1s while waiting for the answer"},
+		{"other ID", func(q *dns.Msg) [][]byte { return [][]byte{pack(t, otherID(q))} }, false, "timeout after 1s while waiting for the answer, after 1 datagrams that are no answer"},
 		{"good at last", func(q *dns.Msg) [][]byte {
 			return [][]byte{{}, {1}, pack(t, q), pack(t, otherID(q)), pack(t, otherName(q)), pack(t, good(q))[:13], pack(t, good(q))}
 		}, true, "answered NOERROR"},
@@ -147,7 +147,7 @@ func TestProbeDNSDatagrams(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			at := datagramServer(t, tt.serve)
-			check := health.Check{Kind: health.DNS, Query: health.DNSQuery{Name: "www.example"}, Timeout: 200 * time.Millisecond}
+			check := health.Check{Kind: health.DNS, Query: health.DNSQuery{Name: "www.example"}, Timeout: timeoutOf(tt.reason)}
 			wantResult(t, probe(t, check, at, nil), tt.ok, tt.reason)
 		})
 	}

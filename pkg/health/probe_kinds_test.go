@@ -91,12 +91,12 @@ func TestProbeMatch(t *testing.T) {
 		{"/last", `ok$`, "ok", true, "status 200"},
 		{"/beyond", `ok`, "", false, "does not match"},
 		{"/none", `^$`, "", true, "status 200"},
-		{"/hangs", `ok`, "", false, "timeout after 100ms while reading the body"},
-		{"/hangs", `ok`, "ok", false, "timeout after 100ms while reading the body"},
+		{"/hangs", `ok`, "", false, "timeout after 1s while reading the body"},
+		{"/hangs", `ok`, "ok", false, "timeout after 1s while reading the body"},
 	} {
 		check := health.Check{Kind: health.HTTP, Path: tt.path, Match: tt.match, Body: tt.body}
 		if tt.path == "/hangs" {
-			check.Timeout = 100 * time.Millisecond
+			check.Timeout = timeoutOf(tt.reason)
 		}
 		wantResult(t, probe(t, check, at, nil), tt.ok, tt.reason)
 	}
@@ -141,13 +141,13 @@ func TestProbeHTTP2Server(t *testing.T) {
 	}{
 		{"/", true, "status 200"},
 		{"/moved", false, "status 302"},
-		{"/hangs", false, "timeout after 300ms while waiting for the answer"},
-		{"/begins", false, "timeout after 300ms while reading the body"},
+		{"/hangs", false, "timeout after 1s while waiting for the answer"},
+		{"/begins", false, "timeout after 1s while reading the body"},
 		{"/endless", false, `"ok" is not in the body`},
 		{"/header", false, ""},
 		{"/breaks", false, ""},
 	} {
-		check := health.Check{Kind: health.HTTP, Version: health.HTTP2, Path: tt.path, Body: "ok", Timeout: 300 * time.Millisecond}
+		check := health.Check{Kind: health.HTTP, Version: health.HTTP2, Path: tt.path, Body: "ok", Timeout: timeoutOf(tt.reason)}
 		wantResult(t, probe(t, check, at, nil), tt.ok, tt.reason)
 	}
 	old := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
@@ -192,11 +192,11 @@ func TestProbeExpect(t *testing.T) {
 		{"PING\r\n", "PANG", false, `connection closed while waiting for the answer, after "+PONG\r\n"`},
 		{"CLOSE\r\n", "PONG", false, "connection closed while waiting for the answer"},
 		{"PART\r\n", "PONG", false, `connection closed while waiting for the answer, after "+PO\x1b"`},
-		{"HANG\r\n", "PONG", false, `timeout after 200ms while waiting for the answer, after "+PO"`},
+		{"HANG\r\n", "PONG", false, `timeout after 1s while waiting for the answer, after "+PO"`},
 		{"FLOOD\r\n", "PONG", false, `"PONG" is not in the first 4096 bytes, which begin with "xxx`},
 		{"LAST\r\n", "PONG", true, "expected text came"},
 	} {
-		check := health.Check{Kind: health.TCP, Send: tt.send, Expect: tt.expect, Timeout: 200 * time.Millisecond}
+		check := health.Check{Kind: health.TCP, Send: tt.send, Expect: tt.expect, Timeout: timeoutOf(tt.reason)}
 		wantResult(t, probe(t, check, at, nil), tt.ok, tt.reason)
 	}
 	banner := rawServer(t, func(conn net.Conn) { _, _ = io.WriteString(conn, "220 mail ESMTP\r\n") })

@@ -24,6 +24,15 @@ func probe(t *testing.T, check health.Check, at netip.AddrPort, roots *x509.Cert
 	return health.Probe(t.Context(), check, at.Addr(), "", health.SystemDial(nil), roots)
 }
 
+// timeoutOf is the time-out of a probe that shall end with a reason. Where it is the time-out itself, a busy machine comes within it as far
+// as the probe shall; else nothing comes near it.
+func timeoutOf(reason string) time.Duration {
+	if strings.HasPrefix(reason, "timeout") {
+		return time.Second
+	}
+	return 5 * time.Second
+}
+
 // wantResult checks how a probe ended and that its reason holds text.
 func wantResult(t *testing.T, got health.Result, ok bool, text string) {
 	t.Helper()
@@ -197,13 +206,13 @@ func TestProbeBody(t *testing.T) {
 		{"/beyond", "ok", false, "not in the body"},
 		{"/endless", "ok", false, "not in the body"},
 		{"/begins", "ok", true, "status 200"},
-		{"/hangs", "ok", false, "timeout after 100ms while reading the body"},
+		{"/hangs", "ok", false, "timeout after 1s while reading the body"},
 		{"/hangs", "", true, "status 200"},
 		{"/broken", "ok", false, "connection closed while reading the body"},
 	} {
 		check := health.Check{Kind: health.HTTP, Path: tt.path, Body: tt.body}
 		if tt.path == "/hangs" {
-			check.Timeout = 100 * time.Millisecond
+			check.Timeout = timeoutOf(tt.reason)
 		}
 		got := probe(t, check, at, nil)
 		if got.OK != tt.ok || !strings.Contains(got.Reason, tt.reason) {
@@ -288,11 +297,11 @@ func TestProbeBadServers(t *testing.T) {
 		{"hangs", health.HTTP, func(conn net.Conn) {
 			readRequest(conn)
 			_, _ = io.Copy(io.Discard, conn)
-		}, "timeout after 200ms while waiting for the answer"},
+		}, "timeout after 1s while waiting for the answer"},
 		{"hangs in the handshake", health.HTTPS, func(conn net.Conn) {
 			_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 			_, _ = io.Copy(io.Discard, conn)
-		}, "timeout after 200ms while in the TLS handshake"},
+		}, "timeout after 1s while in the TLS handshake"},
 		{"no TLS", health.HTTPS, func(conn net.Conn) {
 			_, _ = conn.Read(make([]byte, 4096))
 			_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -301,13 +310,10 @@ func TestProbeBadServers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			at := rawServer(t, tt.serve)
-			got := probe(t, health.Check{Kind: tt.kind, Timeout: 200 * time.Millisecond}, at, nil)
+			got := probe(t, health.Check{Kind: tt.kind, Timeout: timeoutOf(tt.reason)}, at, nil)
 			wantResult(t, got, false, tt.reason)
 			if len(got.Reason) > 210 || strings.ContainsAny(got.Reason, "\x1b\r\n\u202e") {
 				t.Errorf("unfit for a log: %q", got.Reason)
-			}
-			if got.Latency > 2*time.Second {
-				t.Errorf("latency %v, timeout 200ms", got.Latency)
 			}
 		})
 	}
