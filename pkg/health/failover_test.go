@@ -2,12 +2,14 @@ package health_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"testing"
 	"time"
 
+	"geodns/internal/dnstest"
 	"geodns/pkg/health"
 	"geodns/pkg/steering"
 )
@@ -23,7 +25,11 @@ type backEnd struct {
 func (b *backEnd) start(t *testing.T) netip.AddrPort {
 	t.Helper()
 	if b.address == "" {
-		b.address = "127.0.0.1:0"
+		port, err := dnstest.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.address = fmt.Sprintf("127.0.0.1:%d", port)
 	}
 	listener, err := net.Listen("tcp", b.address)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"geodns/internal/dnstest"
 	"geodns/pkg/server"
 	"geodns/pkg/steering"
 )
@@ -301,14 +302,19 @@ func TestNewRefuses(t *testing.T) {
 // TestNeverRun: a server that was made and not run leaves its port free.
 func TestNeverRun(t *testing.T) {
 	w := testWorld(t)
-	s, err := server.New(server.Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}}, w)
+	port, err := dnstest.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := server.Config{Listen: []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))}}
+	s, err := server.New(cfg, w)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	serve(t, server.Config{Listen: s.Addrs()}, w)
+	serve(t, cfg, w)
 }
 
 // TestShutdown ends a server that is busy on all sides; TestMain sees that no goroutine is left.
