@@ -44,12 +44,10 @@ func TestLogKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	acknowledged := map[uint64]string{}
-	total := 0
 	dir := filepath.Join(t.TempDir(), "audit")
-	for range rounds {
-		got := killWriter(t, self, dir, time.Duration(rng.Int64N(int64(60*time.Millisecond))))
+	for round := range rounds {
+		got := killWriter(t, self, dir, round%2, time.Duration(rng.Int64N(int64(60*time.Millisecond))))
 		maps.Copy(acknowledged, got)
-		total += len(got)
 		if _, err := os.Stat(filepath.Join(dir, "key.pub")); err != nil {
 			if len(got) > 0 {
 				t.Fatal("entries were acknowledged before there was a log")
@@ -61,14 +59,12 @@ func TestLogKilled(t *testing.T) {
 		wantAcknowledged(t, l, acknowledged)
 		closeLog(t, l)
 	}
-	if total == 0 {
-		t.Error("no entry was acknowledged in any round: nothing was tested")
-	}
-	t.Logf("%d kills, %d entries were acknowledged", rounds, total)
+	t.Logf("%d kills, %d entries were acknowledged", rounds, len(acknowledged))
 }
 
-// killWriter runs a writer, kills it some time after it has begun, and gives what it acknowledged: hashes by number.
-func killWriter(t *testing.T, self, dir string, after time.Duration) map[uint64]string {
+// killWriter runs a writer, kills it some time after it has acknowledged so many entries, and gives what
+// it acknowledged: hashes by number.
+func killWriter(t *testing.T, self, dir string, entries int, after time.Duration) map[uint64]string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestLogKilled$")
 	cmd.Env = append(os.Environ(), envWriter+"="+dir)
@@ -82,11 +78,12 @@ func killWriter(t *testing.T, self, dir string, after time.Duration) map[uint64]
 	}
 	got := map[uint64]string{}
 	lines := bufio.NewScanner(out)
-	timer := (*time.Timer)(nil)
-	for lines.Scan() {
-		if timer == nil { // the first line: it opens the log now
-			timer = time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	for n := 0; lines.Scan(); n++ {
+		if n == entries {
+			timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
 			defer timer.Stop()
+		}
+		if n == 0 { // it opens the log now
 			continue
 		}
 		var seq uint64
