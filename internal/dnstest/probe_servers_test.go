@@ -151,7 +151,7 @@ func startOurs(t *testing.T, zones []zoneText) map[string]*target {
 		Chaos: probeChaos, ChaosAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}
 	strict, rolled, hasty := usual, usual, usual
-	hasty.TCP = server.TCPConfig{Read: 200 * time.Millisecond, Idle: 300 * time.Millisecond}
+	hasty.TCP = server.TCPConfig{Read: time.Second, Idle: 300 * time.Millisecond} // a query of ours is there within the first
 	strict.RequireCookie, rolled.RequireCookie = true, true
 	rolled.CookieSecrets = []server.CookieSecret{{1, 2, 3}, secret}
 	world, lost := probeWorld(t, dir, false), probeWorld(t, dir, true)

@@ -309,7 +309,7 @@ func TestEncryptedConn(t *testing.T) {
 	// Evicted, it must not keep the next one waiting for its goodbye: nobody reads it.
 	start := time.Now()
 	raw, second := encrypted()
-	if time.Since(start) > time.Second {
+	if time.Since(start) > 4*time.Second { // crypto/tls gives a goodbye five
 		t.Error("an eviction waits for the client")
 	}
 	if _, err := first.Read(make([]byte, 1)); err == nil {
