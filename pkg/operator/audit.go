@@ -85,6 +85,8 @@ type disk struct {
 	sync     func(*os.File) error
 	truncate func(*os.File, int64) error
 	syncDir  func(string) error
+	rename   func(from, to string) error
+	remove   func(string) error
 }
 
 // LogStatus is what there is to say about a log.

@@ -22,15 +22,19 @@ type Disk struct {
 	Sync     func(*os.File) error
 	Truncate func(*os.File, int64) error
 	SyncDir  func(string) error
+	Rename   func(from, to string) error
+	Remove   func(string) error
 }
 
 // NewDisk is the real one.
 func NewDisk() Disk {
-	return Disk{(*os.File).WriteAt, (*os.File).Sync, (*os.File).Truncate, syncDir}
+	return Disk{(*os.File).WriteAt, (*os.File).Sync, (*os.File).Truncate, syncDir, os.Rename, os.Remove}
 }
 
 // Use makes a log write so.
-func (c *LogConfig) Use(d Disk) { c.disk = disk{d.WriteAt, d.Sync, d.Truncate, d.SyncDir} }
+func (c *LogConfig) Use(d Disk) {
+	c.disk = disk{d.WriteAt, d.Sync, d.Truncate, d.SyncDir, d.Rename, d.Remove}
+}
 
 // Waiting is how many calls of Append wait for another to write.
 func (l *Log) Waiting() int {

@@ -45,6 +45,8 @@ func (f *faults) disk() operator.Disk {
 			}
 			return real.SyncDir(dir)
 		},
+		Rename: os.Rename,
+		Remove: os.Remove,
 	}
 }
 
@@ -231,6 +233,18 @@ func (p *powerCut) disk() operator.Disk {
 				return errPower
 			}
 			return nil
+		},
+		Rename: func(from, to string) error {
+			if p.gone() {
+				return errPower
+			}
+			return os.Rename(from, to)
+		},
+		Remove: func(path string) error {
+			if p.gone() {
+				return errPower
+			}
+			return os.Remove(path)
 		},
 	}
 }

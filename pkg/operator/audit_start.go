@@ -47,7 +47,7 @@ func OpenLog(conf LogConfig) (*Log, error) {
 		conf.Logger = slog.New(slog.DiscardHandler)
 	}
 	if conf.disk.writeAt == nil {
-		conf.disk = disk{(*os.File).WriteAt, (*os.File).Sync, (*os.File).Truncate, syncDir}
+		conf.disk = disk{(*os.File).WriteAt, (*os.File).Sync, (*os.File).Truncate, syncDir, os.Rename, os.Remove}
 	}
 	l := &Log{conf: conf, wake: make(chan struct{}, 1)}
 	if err := l.lockDir(); err != nil {

@@ -204,13 +204,13 @@ func (l *Log) settle() error {
 	case errors.Is(err, fs.ErrNotExist):
 		err = nil // only the sync of the folder is left to do
 	case corrupt:
-		err = os.Remove(l.path(headNextFile))
+		err = l.conf.disk.remove(l.path(headNextFile))
 	case err != nil:
 	default:
 		if e, parseErr := parseEntry(trimLine(line)); parseErr == nil && e.Hash == l.hash {
-			err = os.Rename(l.path(headNextFile), l.path(headFile))
+			err = l.conf.disk.rename(l.path(headNextFile), l.path(headFile))
 		} else {
-			err = os.Remove(l.path(headNextFile))
+			err = l.conf.disk.remove(l.path(headNextFile))
 		}
 	}
 	if err == nil {
