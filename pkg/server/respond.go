@@ -280,7 +280,7 @@ func (r *responder) lookUp(v *view, p *packet, msg []byte, hash uint64, reply *z
 	q, w := r.q, v.world
 	start := msg
 	// A chain that reaches a steered name must not be cached for all clients (design: section 5.12).
-	msg, *reply = w.set.AnswerHashed(msg, q.Name[:q.NameLen], q.Labels, hash, q.Type, r.room(), q.ECS.Present)
+	msg = w.set.AnswerHashed(msg, q.Name[:q.NameLen], q.Labels, hash, q.Type, r.room(), q.ECS.Present, reply)
 	if reply.Kind == zone.Outside {
 		reply.Rcode = dnswire.RcodeRefused
 		r.explain(dnswire.EDENotAuthoritative, "no zone here has this name")
@@ -290,7 +290,7 @@ func (r *responder) lookUp(v *view, p *packet, msg []byte, hash uint64, reply *z
 		q.ECS.Present, r.opt.ECS = false, nil
 		r.optLen = r.opt.Len()
 		if reply.TC || reply.AN > 0 { // there is more room now, and a chain goes on
-			msg, *reply = w.set.AnswerHashed(start, q.Name[:q.NameLen], q.Labels, hash, q.Type, r.room(), false)
+			msg = w.set.AnswerHashed(start, q.Name[:q.NameLen], q.Labels, hash, q.Type, r.room(), false, reply)
 		}
 	}
 	if q.ZoneVersion {

@@ -43,23 +43,24 @@ const pointerMask = 0xC000
 // fit is left out and TC set. With firstLink, as for queries with ECS, a chain that would reach a steered name is answered
 // with its first link alone.
 func (s *Set) Answer(msg, qname []byte, labels int, qtype uint16, limit int, firstLink bool) ([]byte, Reply) {
-	return s.AnswerHashed(msg, qname, labels, s.hasher.hash(qname), qtype, limit, firstLink)
+	var r Reply
+	msg = s.AnswerHashed(msg, qname, labels, s.hasher.hash(qname), qtype, limit, firstLink, &r)
+	return msg, r
 }
 
-// AnswerHashed is Answer with the name's Hash.
-func (s *Set) AnswerHashed(msg, qname []byte, labels int, hash uint64, qtype uint16, limit int, firstLink bool) ([]byte, Reply) {
+// AnswerHashed is Answer with the name's Hash and a place for the reply, which is filled whole.
+func (s *Set) AnswerHashed(msg, qname []byte, labels int, hash uint64, qtype uint16, limit int, firstLink bool, r *Reply) []byte {
+	*r = Reply{}
 	rec, kind := s.lookup(qname, labels, hash)
 	if kind == matchOutside {
-		return msg, Reply{}
+		return msg
 	}
-	a := answer{s: s, start: len(msg), limit: min(limit, cap(msg)), at: questionAt, nameLen: len(qname), plain: len(qname)}
-	a.reply = Reply{Kind: Answered, AA: true, Zone: s.zoneOf(rec)}
+	r.Kind, r.AA, r.Zone = Answered, true, s.zoneOf(rec) // field by field: a literal is built aside, and copied
+	a := answer{s: s, reply: r, start: len(msg), limit: min(limit, cap(msg)), at: questionAt, nameLen: len(qname), plain: len(qname)}
 	if kind == matchDNAME {
-		msg = a.walk(msg, rec, qtype, firstLink)
-	} else {
-		msg = a.finish(msg, rec, kind, qtype, firstLink)
+		return a.walk(msg, rec, qtype, firstLink)
 	}
-	return msg, a.reply
+	return a.finish(msg, rec, kind, qtype, firstLink)
 }
 
 // matchKind is how a name stands to the record that was found for it.
@@ -117,7 +118,7 @@ func (s *Set) ref(rec uint32) uint32 {
 // answer is the work on one query.
 type answer struct {
 	s     *Set
-	reply Reply
+	reply *Reply
 	start int // where the question ends
 	limit int
 	// The name to answer for stands whole in the message here: the question's, or one that a DNAME made.
@@ -189,7 +190,7 @@ func (a *answer) minimal(msg []byte, rec uint32, flags, qtype uint16, firstLink 
 	case flags&recData == 0, signature && a.s.entry(rec, qtype) == 0:
 		return a.nothing(msg, rec)
 	}
-	return appendMinimal(msg, &a.reply, a.at, a.start, a.limit)
+	return appendMinimal(msg, a.reply, a.at, a.start, a.limit)
 }
 
 // appendMinimal appends RFC 8482's HINFO for the name at an offset.

@@ -165,7 +165,7 @@ func stagedAnswers(b *testing.B, set *zone.Set, names []byte, answer bool) {
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
-	sum := byte(0)
+	sum, reply := byte(0), zone.Reply{}
 	for i := 0; i < b.N; i += batch {
 		some := names[i%count*stride:][:batch*stride]
 		for j := range hashes {
@@ -184,7 +184,7 @@ func stagedAnswers(b *testing.B, set *zone.Set, names []byte, answer bool) {
 		for j, h := range hashes {
 			at := some[j*stride:][:stride]
 			name := at[1 : 1+at[0]]
-			set.AnswerHashed(msgs[j][:16+len(name)], name, 3, h, dns.TypeA, 1232, false)
+			set.AnswerHashed(msgs[j][:16+len(name)], name, 3, h, dns.TypeA, 1232, false, &reply)
 		}
 	}
 	b.StopTimer()

@@ -6,7 +6,7 @@ import "encoding/binary"
 func (a *answer) emit(msg []byte, ref uint32, at, nameLen int) []byte {
 	p := a.s.arena[4*uint64(ref):]
 	le := binary.LittleEndian
-	size, r := int(le.Uint16(p[4:])), &a.reply
+	size, r := int(le.Uint16(p[4:])), a.reply
 	if p[0]&pieceSimple != 0 {
 		begin := len(msg)
 		if begin+size > a.limit {
@@ -25,7 +25,7 @@ func (a *answer) emit(msg []byte, ref uint32, at, nameLen int) []byte {
 
 // emitFull appends a piece that is not simple.
 func (a *answer) emitFull(msg, p []byte, at, nameLen int) []byte {
-	le, r := binary.LittleEndian, &a.reply
+	le, r := binary.LittleEndian, a.reply
 	flags, size, extra, header := p[0], int(le.Uint16(p[4:])), le.Uint16(p[10:]), fullHeader
 	if flags&pieceSteer != 0 {
 		header = steerHeader
@@ -148,12 +148,11 @@ func lead(out []byte, n, at int) {
 // NoData appends the SOA of a negative answer to a Steered reply, whose policy does not offer the type asked for, and makes it
 // Answered. qnameLen is the length of the question's name; limit as for Answer.
 func (s *Set) NoData(msg []byte, r *Reply, qnameLen, limit int) []byte {
-	a := answer{s: s, reply: *r, start: questionAt + qnameLen + questionFS, limit: min(limit, cap(msg))}
-	a.reply.Kind = Answered
+	a := answer{s: s, reply: r, start: questionAt + qnameLen + questionFS, limit: min(limit, cap(msg))}
+	r.Kind = Answered
 	if int(r.Zone) < len(s.soa) && a.start <= len(msg) {
 		msg = a.negative(msg)
 	}
-	*r = a.reply
 	return msg
 }
 

@@ -116,7 +116,8 @@ func TestStaged(t *testing.T) {
 		want = slices.Clone(want)
 		hash := set.Hash(q.name)
 		set.Record(set.Slot(hash))
-		got, reply := set.AnswerHashed(q.msg, q.name, q.labels, hash, q.qtype, 1232, false)
+		var reply zone.Reply
+		got := set.AnswerHashed(q.msg, q.name, q.labels, hash, q.qtype, 1232, false, &reply)
 		if !slices.Equal(got, want) || reply != wantReply {
 			t.Errorf("%s: staged it is another answer", name)
 		}

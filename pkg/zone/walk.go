@@ -26,9 +26,7 @@ type walk struct {
 // walk answers a question below the DNAME of a record.
 func (a *answer) walk(msg []byte, rec uint32, qtype uint16, firstLink bool) []byte {
 	w := walk{answer: *a}
-	msg = w.follow(msg, rec, matchDNAME, qtype, firstLink)
-	*a = w.answer
-	return msg
+	return w.follow(msg, rec, matchDNAME, qtype, firstLink)
 }
 
 // follow answers with the DNAME, the CNAME that it makes with the same TTL, and then what there is for the CNAME's target in the
@@ -77,7 +75,7 @@ func (w *walk) follow(msg []byte, rec uint32, kind matchKind, qtype uint16, firs
 	}
 	msg = w.finish(msg, rec, kind, qtype, false)
 	if firstLink && w.reply.Kind == Steered {
-		w.reply = Reply{Kind: Answered, AA: true, AN: firstAN, Zone: w.reply.Zone}
+		*w.reply = Reply{Kind: Answered, AA: true, AN: firstAN, Zone: w.reply.Zone}
 		return first
 	}
 	return msg
@@ -118,7 +116,7 @@ func (w *walk) lookup(dname uint32, prefix int, hash uint64) (uint32, matchKind)
 // which is the name reached then. A DNAME's target is never compressed (RFC 6672 section 2.5), but the CNAME's is, by that. It is
 // false if the answer ends here: the new name is too long, or the message is. The first octets of the name, prefix, stay.
 func (w *walk) redirect(msg []byte, rec uint32, prefix int) ([]byte, bool) {
-	s, r := w.s, &w.reply
+	s, r := w.s, w.reply
 	p := s.arena[4*uint64(s.entry(rec, dns.TypeDNAME)):]
 	owner := s.name(rec)
 	rest := pieceWire(p)[min(len(owner), 2):] // type, class, TTL, length, target
