@@ -27,6 +27,8 @@ type Decision struct {
 	Scope   uint8  // SCOPE PREFIX-LENGTH; 0 without ECS
 	Pass    uint8  // 1 usable and admitted, 2 admit and min_up ignored, 3 all_down
 	Outcome Outcome
+
+	draw draw // what Decide draws with: here, so that no query has to clear it
 }
 
 // The passes over a plan (design: section 5.6).
@@ -45,17 +47,6 @@ type decision struct {
 	key  uint64 // of all draws
 	plan []uint16
 	tr   *Trace
-}
-
-// draw collects the best of a tier's candidates.
-type draw struct {
-	best [AnswersMax]candidate
-	n    int
-}
-
-type candidate struct {
-	score uint64
-	id    TargetID
 }
 
 // Decide answers one query from a table and its states: design section 5, steps 2 and 5 to 11. It fills d whole; with a
@@ -152,25 +143,24 @@ func (r *decision) drawTier(pass uint8, i int, tier []uint16, d *Decision) int {
 
 // drawMany is drawTier for tiers of several targets: unknown ones are drawn only where there are no others.
 func (r *decision) drawMany(pass uint8, i int, tier []uint16, d *Decision) int {
-	var known, unknown draw
+	w, known := &d.draw, false
+	w.clear()
 	for _, e := range tier {
 		id := r.t.entries[r.p.entry+uint32(e)]
 		reason := r.judge(pass, id)
 		if r.tr != nil {
 			r.tr.saw(pass, i, id, reason)
 		}
-		switch reason {
-		case candidateKnown:
-			known.add(r, id)
-		case candidateUnknown:
-			unknown.add(r, id)
-		default:
+		switch {
+		case reason == candidateKnown && !known:
+			w.clear()
+			known = true
+		case reason != candidateKnown && (reason != candidateUnknown || known):
+			continue
 		}
+		w.add(r, id)
 	}
-	if known.n == 0 {
-		return unknown.copyTo(d)
-	}
-	return known.copyTo(d)
+	return w.finish(r, d)
 }
 
 // judge says whether a target may answer in a pass.
@@ -187,7 +177,7 @@ func (r *decision) judge(pass uint8, id TargetID) Reason {
 		return IsDown
 	case pass == passAdmitted && w&wordStarved != 0:
 		return PoolStarved
-	case pass == passAdmitted && !admitted(uint16(w>>wordAdmit), r.p.hash, r.t.targets[id].hash, r.key):
+	case pass == passAdmitted && !admitted(uint16(w>>wordAdmit), r.p.lane, r.t.targets[id].lane, r.key):
 		return NotAdmitted
 	case State(w&wordState) == Unknown:
 		return candidateUnknown
@@ -204,37 +194,6 @@ func (r *decision) doubted(tier []uint16) bool {
 		}
 	}
 	return false
-}
-
-// add enters a candidate and keeps the policy's `answers` best.
-func (w *draw) add(r *decision, id TargetID) {
-	g := &r.t.targets[id]
-	c := candidate{id: id, score: score(g.weight, r.p.hash, g.hash, r.key)}
-	i := w.n
-	if i == int(r.p.answers) {
-		if i--; !c.before(w.best[i]) {
-			return
-		}
-	} else {
-		w.n++
-	}
-	for ; i > 0 && c.before(w.best[i-1]); i-- {
-		w.best[i] = w.best[i-1]
-	}
-	w.best[i] = c
-}
-
-// copyTo hands the drawn targets over.
-func (w *draw) copyTo(d *Decision) int {
-	for i := range w.n {
-		d.Targets[i] = w.best[i].id
-	}
-	return w.n
-}
-
-// before orders candidates by score; equal scores by the target's number.
-func (c candidate) before(o candidate) bool {
-	return c.score < o.score || (c.score == o.score && c.id < o.id)
 }
 
 // finish completes the answer of n drawn targets: canonical order, and the TTL (design: section 5.10).
@@ -279,8 +238,8 @@ func (r *decision) allDown(d *Decision) bool {
 
 // drawAllDown draws from one tier's undrained targets, or for serve-first takes its first.
 func (r *decision) drawAllDown(i int, tier []uint16, d *Decision) int {
-	var all draw
-	var pool uint32
+	all, pool := &d.draw, uint32(0)
+	all.clear()
 	for _, e := range tier {
 		id := r.t.entries[r.p.entry+uint32(e)]
 		reason := r.judge(passAllDown, id)
@@ -301,5 +260,5 @@ func (r *decision) drawAllDown(i int, tier []uint16, d *Decision) int {
 			all.add(r, id)
 		}
 	}
-	return all.copyTo(d)
+	return all.finish(r, d)
 }

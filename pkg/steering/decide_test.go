@@ -1,6 +1,8 @@
 package steering_test
 
 import (
+	"encoding/binary"
+	"fmt"
 	"maps"
 	"math"
 	"math/bits"
@@ -11,6 +13,8 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+
+	"github.com/cespare/xxhash/v2"
 
 	"geodns/internal/dnstest"
 	"geodns/pkg/steering"
@@ -78,6 +82,44 @@ func TestDecideTwin(t *testing.T) {
 	}
 	if passes[1] == 0 || passes[2] == 0 || passes[3] == 0 {
 		t.Errorf("a pass never answered: %v", passes)
+	}
+}
+
+// wideSpec has one tier of n targets for everyone.
+func wideSpec(n, answers int) *steering.Spec {
+	s := smallSpec()
+	s.Targets = s.Targets[:0]
+	var tier []uint16
+	p := &s.Policies[0]
+	p.Targets, p.Answers = nil, uint8(answers)
+	for i := range n {
+		s.Targets = append(s.Targets, steering.Target{
+			Hash: steering.NameHash(fmt.Sprint("web/", i)), Weight: uint32(1 + i%3), V4: []netip.Addr{netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)})},
+		})
+		tier, p.Targets = append(tier, uint16(i)), append(p.Targets, steering.TargetID(i))
+	}
+	s.Layouts[0].Entries, s.Layouts[0].Plans = n, []steering.Plan{{tier}, {tier}}
+	return s
+}
+
+// TestWideTiers holds draws from many candidates, which are made in parts, against the twin.
+func TestWideTiers(t *testing.T) {
+	r := seeded(t)
+	for n := 1; n <= 100; n++ {
+		for answers := 1; answers <= steering.AnswersMax; answers++ {
+			spec := wideSpec(n, answers)
+			table, w := build(t, spec), twin{spec, randomVerdicts(r, n)}
+			states, err := steering.NewStates(table, w.verdicts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got steering.Decision
+			for range 5 {
+				q := steering.Query{Client: randomClient(r), TTL: 60, Random: r.Uint64()}
+				steering.Decide(table, states, &q, &got, nil)
+				check(t, w, &q, got, w.decide(&q))
+			}
+		}
 	}
 }
 
@@ -375,6 +417,17 @@ func TestDrawIsFixed(t *testing.T) {
 	if s := steering.Score(3, 1, 2, 3); s != 0xdf9aa832deaaaa {
 		t.Errorf("Score: %#x", s)
 	}
+	r := seeded(t)
+	for range 10_000 { // they are XXH64 of 32 bytes
+		purpose, policy, target, key := r.Uint32(), r.Uint64(), r.Uint64(), r.Uint64()
+		var b []byte
+		for _, v := range []uint64{1<<32 | uint64(purpose), policy, target, key} {
+			b = binary.LittleEndian.AppendUint64(b, v)
+		}
+		if got, want := steering.DrawHash(purpose, policy, target, key), xxhash.Sum64(b); got != want {
+			t.Fatalf("DrawHash(%d, %#x, %#x, %#x) = %#x, want %#x", purpose, policy, target, key, got, want)
+		}
+	}
 }
 
 // TestDrawShares shows that draws follow weights and admit follows its part.
@@ -416,15 +469,13 @@ func TestNoAllocs(t *testing.T) {
 }
 
 func BenchmarkDecide(b *testing.B) {
-	for name, plans := range map[string][]steering.Plan{"one": {{{0}}, {{1}}}, "draw": {{{0, 1}}, {{1, 0}}}} {
-		b.Run(name, func(b *testing.B) {
-			s := smallSpec()
-			s.Layouts[0].Plans = plans
-			table, err := steering.Build(s)
+	for _, c := range []struct{ targets, answers int }{{1, 1}, {2, 1}, {3, 2}, {3, 3}, {16, 2}, {100, 1}, {100, 8}} {
+		b.Run(fmt.Sprintf("targets=%d/answers=%d", c.targets, c.answers), func(b *testing.B) {
+			table, err := steering.Build(wideSpec(c.targets, c.answers))
 			if err != nil {
 				b.Fatal(err)
 			}
-			states, err := steering.NewStates(table, []steering.Verdict{steering.Unchecked(), steering.Unchecked()})
+			states, err := steering.NewStates(table, slices.Repeat([]steering.Verdict{steering.Unchecked()}, c.targets))
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -169,7 +169,7 @@ type longCell struct {
 }
 
 type policy struct {
-	hash           uint64
+	hash, lane     uint64 // lane: policyLane(hash)
 	layout         uint32
 	entry          uint32 // of its entries, the first
 	entries        uint32 // how many there are
@@ -182,7 +182,7 @@ type policy struct {
 }
 
 type target struct {
-	hash       uint64
+	hash, lane uint64 // lane: targetLane(hash)
 	pool       uint32
 	weight     uint32
 	at4, at6   uint32
@@ -294,7 +294,7 @@ func (b *builder) addTarget(s *Target) error {
 		return errors.New("wants addresses or a host name")
 	}
 	t.targets = append(t.targets, target{
-		hash: s.Hash, pool: s.Pool, weight: s.Weight,
+		hash: s.Hash, lane: targetLane(s.Hash), pool: s.Pool, weight: s.Weight,
 		at4: uint32(len(t.addrs4)), at6: uint32(len(t.addrs6)), host: uint32(len(t.hosts)),
 		n4: uint8(len(s.V4)), n6: uint8(len(s.V6)), nh: uint8(len(s.Host)),
 	})
@@ -455,7 +455,7 @@ func (b *builder) addPolicy(s *Policy) error {
 		return fmt.Errorf("ttl min %d above max %d", s.TTLMin, s.TTLMax)
 	}
 	p := policy{
-		hash: s.Hash, layout: s.Layout, entry: uint32(len(t.entries)), entries: uint32(len(s.Targets)), ttlMin: s.TTLMin, ttlMax: s.TTLMax,
+		hash: s.Hash, lane: policyLane(s.Hash), layout: s.Layout, entry: uint32(len(t.entries)), entries: uint32(len(s.Targets)), ttlMin: s.TTLMin, ttlMax: s.TTLMax,
 		answers: s.Answers, pick: s.Pick, allDown: s.AllDown, separate: s.Separate,
 	}
 	for _, id := range s.Targets {
