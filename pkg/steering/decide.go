@@ -55,8 +55,7 @@ type decision struct {
 func Decide(t *Table, s *States, q *Query, d *Decision, tr *Trace) {
 	p := &t.policies[q.Policy]
 	l := &t.layouts[p.layout]
-	cell, class, scope, long := t.place(l, q.Client)
-	at := l.planAt[class]
+	cell, at, scope, long := t.place(l, q.Client)
 	r := decision{t: t, s: s, p: p, q: q, plan: l.plans[at:], tr: tr, key: q.Random}
 	if p.pick == PickHash {
 		r.key = q.Client.network()
@@ -68,7 +67,7 @@ func Decide(t *Table, s *States, q *Query, d *Decision, tr *Trace) {
 		d.Scope = 0
 	}
 	if tr != nil {
-		tr.begin(&r, cell, class, scope, long)
+		tr.begin(&r, cell, scope, long)
 	}
 	switch {
 	case r.pass(passAdmitted, d):

@@ -28,7 +28,7 @@ func (t *Table) FindCell(c Client) uint32 { return t.cells.find(c) }
 // IndexBytes is the memory that finding a cell takes.
 func (t *Table) IndexBytes() int {
 	x := t.cells
-	return 4*(cap(x.root4)+cap(x.leaf4)+cap(x.index6)) + 8*cap(x.start6) + cap(x.bits)
+	return 16*cap(x.starts4) + 4*cap(x.index6) + 8*cap(x.start6) + cap(x.bits)
 }
 
 // Network is the key of `pick: hash`.

@@ -23,8 +23,7 @@ func (t *Table) Encode() []byte {
 	first6 := int(t.cells.first6)
 	w.bytes(t.cells.bits[:first6])
 	w.bytes(t.cells.bits[first6:])
-	kinds, first := distinct(len(t.cells.bits), len(t.layouts), func(layout, cell int) uint32 { return t.layouts[layout].cells[cell] >> classShift })
-	for _, kind := range kinds {
+	for _, kind := range t.kinds {
 		w.nums(uint64(kind))
 	}
 	w.nums(uint64(len(t.pools)))
@@ -37,7 +36,7 @@ func (t *Table) Encode() []byte {
 	}
 	w.nums(uint64(len(t.layouts)))
 	for i := range t.layouts {
-		w.layout(&t.layouts[i], first)
+		w.layout(&t.layouts[i])
 	}
 	w.nums(uint64(len(t.policies)))
 	for i := range t.policies {
@@ -128,8 +127,8 @@ func (w *writer) target(t *Table, id TargetID) {
 	w.bytes(t.Host(id))
 }
 
-// layout appends a layout: its plans, each class's plan, its long cells and the class of each kind, of which a cell is given.
-func (w *writer) layout(l *layout, kinds []int) {
+// layout appends a layout: its plans, each class's plan, its long cells and the class of each kind.
+func (w *writer) layout(l *layout) {
 	number := map[uint32]uint64{} // of each plan, by where it begins
 	for at := 0; at < len(l.plans); {
 		number[uint32(at)] = uint64(len(number))
@@ -152,9 +151,9 @@ func (w *writer) layout(l *layout, kinds []int) {
 		c := &l.long[i].from
 		w.nums(flag(c.V4), c.Hi, c.Lo, uint64(c.Bits), uint64(l.long[i].class))
 	}
-	w.nums(uint64(len(kinds)))
-	for _, cell := range kinds {
-		w.nums(uint64(l.cells[cell] >> classShift))
+	w.nums(uint64(len(l.classes)))
+	for _, class := range l.classes {
+		w.nums(uint64(class))
 	}
 }
 

@@ -22,9 +22,9 @@ const (
 	ValuesMax = 8
 	// EntriesMax is how many targets the pools of one layout may have: plans hold 16-bit entries.
 	EntriesMax = 1 << 16
-	// LayoutsMax bounds the memory that cells take: 4 bytes x cells x layouts.
+	// LayoutsMax bounds the memory that layouts take: a byte x cells, and 8 bytes x kinds, of each.
 	LayoutsMax = 4096
-	// ClassesMax is how many classes a layout may have: a class is packed beside a scope and a flag.
+	// ClassesMax is how many classes a layout may have: more than there are networks with a plan of their own.
 	ClassesMax = 1 << 22
 )
 
@@ -134,6 +134,7 @@ type Table struct {
 	id       string
 	geoLost  bool
 	cells    *cellIndex
+	kinds    []uint32 // by cell: what layouts tell apart
 	layouts  []layout
 	policies []policy
 	entries  []TargetID // the policies' targets, one policy behind the other
@@ -145,21 +146,22 @@ type Table struct {
 }
 
 type layout struct {
-	cells    []uint32 // by cell: class << classShift | longFlag | scope
-	planAt   []uint32 // by class: where its plan begins in plans
-	plans    []uint16 // count of tiers, then for each tier its length and entries
-	long     []longCell
-	entries  int
-	byClient bool
-	scopes   int // published, different
+	scopes    []uint8  // by cell: longFlag | the published scope
+	planOf    []uint32 // by kind: where its plan begins in plans
+	classes   []uint32 // by kind
+	planAt    []uint32 // by class, where its plan begins
+	plans     []uint16 // count of tiers, then for each tier its length and entries
+	long      []longCell
+	entries   int
+	byClient  bool
+	published int // different scopes
 }
 
 const (
-	scopeMask  = 63        // scopes go to 56
-	longFlag   = 1 << 6    // long cells lie inside
-	classShift = 7         // ClassesMax << classShift fits 32 bits
-	noLong     = -1        // a long cell that lies in no other
-	lengthMax  = 1<<16 - 1 // of a tier
+	scopeMask = 63        // scopes go to 56
+	longFlag  = 1 << 6    // long cells lie inside
+	noLong    = -1        // a long cell that lies in no other
+	lengthMax = 1<<16 - 1 // of a tier
 )
 
 type longCell struct {
@@ -208,7 +210,6 @@ type builder struct {
 	*Table
 
 	spec  *Spec
-	kinds []uint32 // by cell
 	count int      // of kinds
 	from  []uint32 // by cell: where its first block is in Spec.Before
 }
@@ -242,6 +243,7 @@ func Build(spec *Spec) (*Table, error) {
 			return nil, fmt.Errorf("policy %d: %w", i, err)
 		}
 	}
+	b.mergeKinds()
 	b.id = b.hash()
 	return b.Table, nil
 }
@@ -260,7 +262,7 @@ func (b *builder) addCells() error {
 			b.from = before.cells.around(cells4, cells6)
 		}
 	}
-	b.kinds = b.spec.Kinds
+	b.kinds = slices.Clone(b.spec.Kinds) // which was appended to, and has room for more
 	if b.kinds == nil {
 		b.kinds = make([]uint32, b.cells.numbers)
 		for i := range b.kinds {
@@ -319,7 +321,10 @@ func (b *builder) addLayout(s *Layout) error {
 	if len(s.Classes) != b.count || len(s.Plans) > ClassesMax || s.Entries > EntriesMax {
 		return fmt.Errorf("%d classed kinds of %d, %d plans, %d entries", len(s.Classes), b.count, len(s.Plans), s.Entries)
 	}
-	l := layout{byClient: s.ByClient, entries: s.Entries, planAt: make([]uint32, len(s.Plans)), cells: make([]uint32, len(b.kinds))}
+	l := layout{
+		byClient: s.ByClient, entries: s.Entries, planAt: make([]uint32, len(s.Plans)), classes: slices.Clone(s.Classes),
+		planOf: make([]uint32, len(s.Classes)), scopes: make([]uint8, len(b.kinds)),
+	}
 	equal, key := make(map[string]uint32, len(s.Plans)), []byte{}
 	for class, plan := range s.Plans {
 		at := len(l.plans)
@@ -335,19 +340,15 @@ func (b *builder) addLayout(s *Layout) error {
 		}
 		l.planAt[class] = uint32(at)
 	}
-	planOf := make([]uint32, len(s.Classes)) // by kind
 	for kind, class := range s.Classes {
 		if int(class) >= len(s.Plans) {
 			return fmt.Errorf("kind %d: no class %d", kind, class)
 		}
-		planOf[kind] = l.planAt[class]
-	}
-	for i, kind := range b.kinds {
-		l.cells[i] = s.Classes[kind] << classShift
+		l.planOf[kind] = l.planAt[class]
 	}
 	n := b.cells.first6
-	l.scopes = publish(l.cells[:n], b.spec.Cells4, b.kinds[:n], planOf, CellBitsMax4, ScopeMin4) +
-		publish(l.cells[n:], b.spec.Cells6, b.kinds[n:], planOf, CellBitsMax6, ScopeMin6) + len(s.Long)
+	l.published = publish(l.scopes[:n], b.spec.Cells4, b.kinds[:n], l.planOf, CellBitsMax4, ScopeMin4) +
+		publish(l.scopes[n:], b.spec.Cells6, b.kinds[n:], l.planOf, CellBitsMax6, ScopeMin6) + len(s.Long)
 	if err := l.addLong(b.cells, s); err != nil {
 		return err
 	}
@@ -355,8 +356,27 @@ func (b *builder) addLayout(s *Layout) error {
 	return nil
 }
 
+// mergeKinds makes those one that no layout tells apart: a table is the same for all ways to build it, and for one that is read back.
+func (b *builder) mergeKinds() {
+	number, first := distinct(b.count, len(b.layouts), func(layout, kind int) uint32 { return b.layouts[layout].classes[kind] })
+	if b.count = len(first); b.count == len(number) {
+		return
+	}
+	for cell, kind := range b.kinds {
+		b.kinds[cell] = number[kind]
+	}
+	for i := range b.layouts {
+		l := &b.layouts[i]
+		was := l.classes
+		l.classes, l.planOf = make([]uint32, b.count), make([]uint32, b.count)
+		for kind, one := range first {
+			l.classes[kind], l.planOf[kind] = was[one], l.planAt[was[one]]
+		}
+	}
+}
+
 // keepLayout enters a layout of Spec.Before again. The scope that is published to an address does not depend on how its surroundings are cut,
-// so that a cell's word is that of the cell there before.
+// so that a cell's scope is that of the cell there before.
 func (b *builder) keepLayout(s *Layout) error {
 	i := len(b.layouts)
 	if b.spec.Before == nil || i >= len(b.spec.Before.layouts) || len(s.Classes) != b.count {
@@ -364,17 +384,25 @@ func (b *builder) keepLayout(s *Layout) error {
 	}
 	l := b.spec.Before.layouts[i]
 	if b.from != nil {
-		was := l.cells
-		l.cells = make([]uint32, len(b.from))
+		was := l.scopes
+		l.scopes = make([]uint8, len(b.from))
 		for cell, at := range b.from {
-			l.cells[cell] = was[at] &^ longFlag
+			l.scopes[cell] = was[at] &^ longFlag
 		}
 		l.flagLong(b.cells)
 	}
-	for cell, v := range l.cells {
-		if class := s.Classes[b.kinds[cell]]; v>>classShift != class {
-			return fmt.Errorf("cell %d: class %d is not that of before, which is %d", cell, class, v>>classShift)
+	for cell, kind := range b.kinds {
+		at := cell
+		if b.from != nil {
+			at = int(b.from[cell])
 		}
+		if class, before := s.Classes[kind], l.classes[b.spec.Before.kinds[at]]; class != before {
+			return fmt.Errorf("cell %d: class %d is not that of before, which is %d", cell, class, before)
+		}
+	}
+	l.classes, l.planOf = slices.Clone(s.Classes), make([]uint32, len(s.Classes))
+	for kind, class := range l.classes {
+		l.planOf[kind] = l.planAt[class]
 	}
 	b.layouts = append(b.layouts, l)
 	return nil
@@ -383,7 +411,7 @@ func (b *builder) keepLayout(s *Layout) error {
 // flagLong marks the cells in which long ones lie.
 func (l *layout) flagLong(cells *cellIndex) {
 	for i := range l.long {
-		l.cells[cells.find(l.long[i].from)] |= longFlag
+		l.scopes[cells.find(l.long[i].from)] |= longFlag
 	}
 }
 
@@ -518,7 +546,7 @@ func (t *Table) Offers(p PolicyID, y Type) bool { return t.policies[p].offers[y]
 // where the text does not depend on the client.
 func (t *Table) Scopes(p PolicyID) int {
 	if l := &t.layouts[t.policies[p].layout]; l.byClient {
-		return l.scopes
+		return l.published
 	}
 	return 1
 }
@@ -547,17 +575,17 @@ func (t *Table) Host(id TargetID) []byte {
 	return t.hosts[g.host : g.host+uint32(g.nh)]
 }
 
-// place finds a client's cell and, for a policy, its class, the published scope and the number of the cell's long
+// place finds a client's cell and, for a policy, where its plan is, the published scope and the number of the cell's long
 // subnet that applies (-1: none).
-func (t *Table) place(l *layout, c Client) (cell, class uint32, scope uint8, long int32) {
+func (t *Table) place(l *layout, c Client) (cell, plan uint32, scope uint8, long int32) {
 	cell = t.cells.find(c)
-	v := l.cells[cell]
+	v := l.scopes[cell]
 	if v&longFlag != 0 {
 		if i := l.findLong(c); i != noLong {
-			return cell, l.long[i].class, l.long[i].from.Bits, i
+			return cell, l.planAt[l.long[i].class], l.long[i].from.Bits, i
 		}
 	}
-	return cell, v >> classShift, uint8(v & scopeMask), noLong
+	return cell, l.planOf[t.kinds[cell]], v & scopeMask, noLong
 }
 
 // findLong gives the longest long cell in which the client is wholly known to be.
@@ -646,8 +674,7 @@ func distinct(things, layouts int, class func(layout, thing int) uint32) (number
 	return number, first
 }
 
-// hash is of all that decides answers, in order, and of nothing else: not of what was kept, nor of kinds that no layout tells apart. So it is
-// the same for all ways to build a table, and for one that is read back.
+// hash is of all that decides answers, in order, and of nothing else: not of what was kept.
 func (b *builder) hash() string {
 	sum, s := sha256.New(), b.spec
 	h := idHash{bufio.NewWriterSize(sum, 1<<14)}
@@ -665,9 +692,8 @@ func (b *builder) hash() string {
 	}
 	h.num(uint64(b.cells.first6), uint64(b.cells.numbers))
 	h.bytes(b.cells.bits)
-	number, first := distinct(b.count, len(s.Layouts), func(layout, kind int) uint32 { return s.Layouts[layout].Classes[kind] })
 	for _, kind := range b.kinds {
-		h.num32(number[kind])
+		h.num32(kind)
 	}
 	for i := range b.layouts {
 		l := &b.layouts[i]
@@ -675,8 +701,8 @@ func (b *builder) hash() string {
 		for _, at := range l.planAt {
 			h.num32(at)
 		}
-		for _, kind := range first {
-			h.num32(s.Layouts[i].Classes[kind])
+		for _, class := range l.classes {
+			h.num32(class)
 		}
 		for _, v := range l.plans {
 			h.num(uint64(v))

@@ -65,8 +65,12 @@ type TargetTrace struct {
 }
 
 // begin notes where the client is and the plan, nothing of it reached yet.
-func (tr *Trace) begin(r *decision, cell, class uint32, published uint8, long int32) {
+func (tr *Trace) begin(r *decision, cell uint32, published uint8, long int32) {
 	l := &r.t.layouts[r.p.layout]
+	class := l.classes[r.t.kinds[cell]]
+	if long != noLong {
+		class = l.long[long].class
+	}
 	*tr = Trace{
 		Cell: r.t.cells.prefix(r.q.Client, cell), CellID: cell, Layout: r.p.layout, Class: class, Published: published, ByClient: l.byClient,
 		GeoLost: r.t.geoLost, Key: r.key,
