@@ -32,10 +32,12 @@ func (e *ECS) parse(data []byte) bool {
 	if e.Source > sourceMax || data[3] != 0 || len(addr) != e.addrLen() {
 		return false
 	}
-	e.Addr = [16]byte{}
-	copy(e.Addr[:], addr)
 	if spare := e.Source & 7; spare != 0 && addr[len(addr)-1]<<spare != 0 {
 		return false
+	}
+	e.Addr = [16]byte{}
+	for i, c := range addr { // a few: copy would be a call
+		e.Addr[i&15] = c
 	}
 	e.Present = true
 	return true
@@ -180,9 +182,11 @@ func (o *OPT) EDELen() int {
 // Append appends the record to msg, with the upper bits of rcode. It counts as one additional record.
 func (o *OPT) Append(msg []byte, rcode uint8) []byte {
 	msg = o.AppendBare(msg, rcode)
-	n := o.Len() + o.EDELen() - OPTLen
-	msg[len(msg)-2], msg[len(msg)-1] = byte(n>>8), byte(n)
-	return o.appendOptions(msg)
+	begin := len(msg)
+	msg = o.appendOptions(msg)
+	n := len(msg) - begin
+	msg[begin-2], msg[begin-1] = byte(n>>8), byte(n)
+	return msg
 }
 
 // AppendBare is Append for a record without options, in OPTLen octets.
@@ -203,7 +207,7 @@ func (o *OPT) appendOptions(msg []byte) []byte {
 		n := o.ECS.addrLen()
 		msg = appendOption(msg, OptionECS, 4+n)
 		msg = append(msg, byte(o.ECS.Family>>8), byte(o.ECS.Family), o.ECS.Source, o.Scope)
-		msg = append(msg, o.ECS.Addr[:min(n, len(o.ECS.Addr))]...)
+		msg = appendStart(msg, &o.ECS.Addr, n)
 	}
 	if len(o.NSID) > 0 {
 		msg = append(appendOption(msg, OptionNSID, len(o.NSID)), o.NSID...)
@@ -225,6 +229,15 @@ func (o *OPT) appendOptions(msg []byte) []byte {
 		msg = append(append(msg, byte(o.EDECode>>8), byte(o.EDECode)), text...)
 	}
 	return msg
+}
+
+// appendStart appends the first n octets. All of them are copied where there is room, as a copy of a length that is known takes no call.
+func appendStart(msg []byte, octets *[16]byte, n int) []byte {
+	end := len(msg) + min(n, len(octets))
+	if cap(msg)-len(msg) < len(octets) {
+		return append(msg, octets[:end-len(msg)]...)
+	}
+	return append(msg, octets[:]...)[:end]
 }
 
 // appendOption appends the code and length of an option; n octets of data must follow.

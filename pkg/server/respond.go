@@ -336,6 +336,9 @@ func (r *responder) trim(n int) int {
 		return r.optLen
 	}
 	o, limit := &r.opt, r.limit
+	if !o.EDE && len(o.NSID) == 0 && !o.ZoneVersion {
+		return r.optLen // as prepared
+	}
 	if !r.verified {
 		limit = min(limit, unverifiedMax*r.size)
 	}

@@ -580,7 +580,7 @@ func (t *Table) Host(id TargetID) []byte {
 func (t *Table) place(l *layout, c Client) (cell, plan uint32, scope uint8, long int32) {
 	cell = t.cells.find(c)
 	v := l.scopes[cell]
-	if v&longFlag != 0 {
+	if len(l.long) > 0 && v&longFlag != 0 { // without the first, all would wait for v
 		if i := l.findLong(c); i != noLong {
 			return cell, l.planAt[l.long[i].class], l.long[i].from.Bits, i
 		}
