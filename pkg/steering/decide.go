@@ -56,7 +56,8 @@ func Decide(t *Table, s *States, q *Query, d *Decision, tr *Trace) {
 	p := &t.policies[q.Policy]
 	l := &t.layouts[p.layout]
 	cell, at, scope, long := t.place(l, q.Client)
-	r := decision{t: t, s: s, p: p, q: q, plan: l.plans[at:], tr: tr, key: q.Random}
+	var r decision // field by field: a literal is built aside and then copied in wider steps than it was written, which stalls
+	r.t, r.s, r.p, r.q, r.plan, r.tr, r.key = t, s, p, q, l.plans[at:], tr, q.Random
 	if p.pick == PickHash {
 		r.key = q.Client.network()
 	}

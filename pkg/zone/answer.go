@@ -55,8 +55,11 @@ func (s *Set) AnswerHashed(msg, qname []byte, labels int, hash uint64, qtype uin
 	if kind == matchOutside {
 		return msg
 	}
-	r.Kind, r.AA, r.Zone = Answered, true, s.zoneOf(rec) // field by field: a literal is built aside, and copied
-	a := answer{s: s, reply: r, start: len(msg), limit: min(limit, cap(msg)), at: questionAt, nameLen: len(qname), plain: len(qname)}
+	r.Kind, r.AA, r.Zone = Answered, true, s.zoneOf(rec)
+	// Field by field: a literal is built aside and then copied in wider steps than it was written, which stalls.
+	var a answer
+	a.s, a.reply, a.start, a.limit = s, r, len(msg), min(limit, cap(msg))
+	a.at, a.nameLen, a.plain = questionAt, len(qname), len(qname)
 	if kind == matchDNAME {
 		return a.walk(msg, rec, qtype, firstLink)
 	}
