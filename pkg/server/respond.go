@@ -125,7 +125,7 @@ func (r *responder) readAhead(w *World, packets []packet, batch []staged) {
 		}
 	}
 	for _, b := range steered {
-		b.cell = w.table.AheadKind(b.policy, b.client)
+		b.cell = w.table.AheadKind(b.client)
 	}
 	for _, b := range steered {
 		w.table.AheadPlan(b.policy, b.cell)

@@ -2,8 +2,8 @@ package steering
 
 import "unsafe"
 
-// A decision reads large memory at three places, each found by the one before: the index of cells, the cell's kind and scope, and the plan of the
-// kind in the policy's layout. Whoever has many queries at hand calls AheadCell for all of them, then AheadKind, then
+// A decision reads large memory at three places, each found by the one before: the index of cells, the cell's kind, and in the policy's layout the
+// kind's plan, beside the cell's scope. Whoever has many queries at hand calls AheadCell for all of them, then AheadKind, then
 // AheadPlan, then Decide: each fetches what the next one reads, and the waits of all queries overlap. None changes what Decide says.
 
 // AheadCell fetches where the number of a client's cell stands.
@@ -16,16 +16,16 @@ func (t *Table) AheadCell(c Client) {
 	}
 }
 
-// AheadKind gives the number of a client's cell and fetches its kind, and its scope in the policy's layout.
-func (t *Table) AheadKind(p PolicyID, c Client) (cell uint32) {
+// AheadKind gives the number of a client's cell and fetches its kind.
+func (t *Table) AheadKind(c Client) (cell uint32) {
 	cell = t.cells.find(c)
 	prefetch(unsafe.Pointer(&t.kinds[cell]))
-	prefetch(unsafe.Pointer(&t.layouts[t.policies[p].layout].scopes[cell]))
 	return cell
 }
 
-// AheadPlan fetches the plan of a policy's clients in a cell.
+// AheadPlan fetches the plan of a policy's clients in a cell, and the scope.
 func (t *Table) AheadPlan(p PolicyID, cell uint32) {
 	l := &t.layouts[t.policies[p].layout]
+	prefetch(unsafe.Pointer(&l.scopes[cell]))
 	prefetch(unsafe.Pointer(&l.plans[l.planOf[t.kinds[cell]]]))
 }
