@@ -21,8 +21,8 @@ const answerSetsTries = 1 << 20
 func (l *layout) answerSets(answers int) int {
 	s := answerSets{found: map[answerSet]struct{}{}, most: answers}
 	seen, key := map[string]bool{}, []byte{}
-	for _, plan := range l.plans {
-		for _, tier := range plan {
+	for class := range l.plans.len() {
+		for tier := range l.tiers(class) {
 			key = key[:0]
 			for _, e := range tier {
 				key = binary.BigEndian.AppendUint16(key, e)

@@ -351,11 +351,13 @@ func (c *compiler) checkFamilies(p *Policy, l *layout, targets []steering.Target
 		return
 	}
 	var all [3]bool
-	offers := make([][3]bool, len(l.plans)) // by class
-	for class, plan := range l.plans {
-		for _, e := range slices.Concat(plan...) {
-			for y, h := range has(targets[e]) {
-				offers[class][y], all[y] = offers[class][y] || h, all[y] || h
+	offers := make([][3]bool, l.plans.len()) // by class
+	for class := range offers {
+		for tier := range l.tiers(class) {
+			for _, e := range tier {
+				for y, h := range has(targets[e]) {
+					offers[class][y], all[y] = offers[class][y] || h, all[y] || h
+				}
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"encoding/binary"
 	"math"
 	"slices"
 
@@ -21,9 +20,9 @@ func newAtlas(doc *Document, layouts []*layout) *atlas {
 	for _, l := range layouts {
 		l.atlas = a
 		for i := range l.matchers {
-			if m := &l.matchers[i]; len(m.bands) > 0 {
-				for _, r := range m.regions {
-					used[l.regions[r].Index] = true
+			if m := &l.matchers[i]; m.distant {
+				for _, g := range m.groups {
+					used[g.region.Index] = true
 				}
 			}
 		}
@@ -57,81 +56,6 @@ func (a *atlas) viewFrom(c *client, room []float64) view {
 		v.km[i] = distance(at, a.points[i])
 	}
 	return v
-}
-
-// sketcher makes sketches, using its room again and again.
-type sketcher struct {
-	order  []uint16  // regions, by the layout's number
-	values []float64 // how far each is, in space or time
-	out    []byte
-}
-
-// sketch is all that `nearest` and `latency` under one rule can tell of a view. Clients with one sketch, rule and map order have
-// one plan. The next call overwrites what this one gives.
-func (s *sketcher) sketch(l *layout, m *matcher, v view) []byte {
-	s.out = s.out[:0]
-	if len(m.bands) > 0 {
-		s.begin()
-		if v.known {
-			for _, r := range m.regions {
-				s.insert(r, v.km[l.regions[r].Index])
-			}
-		}
-		s.end(m.bands)
-	}
-	for _, o := range m.latency {
-		s.begin()
-		band := 0.0
-		if known := v.latency[o]; known != nil {
-			band = known.band
-			for _, r := range m.regions {
-				if ms := known.value(l.regions[r].Index); !math.IsNaN(ms) {
-					s.insert(r, ms)
-				}
-			}
-		}
-		s.end([]float64{band})
-	}
-	return s.out
-}
-
-// begin begins the part of one ranker.
-func (s *sketcher) begin() { s.order, s.values = s.order[:0], s.values[:0] }
-
-// insert enters a region by its value.
-func (s *sketcher) insert(r uint16, value float64) { // by insertion: they are few, and this is done for each place on Earth
-	s.order, s.values = append(s.order, r), append(s.values, value)
-	for j := len(s.order) - 1; j > 0 && s.values[j] < s.values[j-1]; j-- {
-		s.values[j], s.values[j-1] = s.values[j-1], s.values[j]
-		s.order[j], s.order[j-1] = s.order[j-1], s.order[j]
-	}
-}
-
-// end writes the regions in the order of their values, and for each band and region the last region that is within the band of it.
-func (s *sketcher) end(bands []float64) {
-	s.out = binary.BigEndian.AppendUint16(s.out, uint16(len(s.order)))
-	for _, r := range s.order {
-		s.out = binary.BigEndian.AppendUint16(s.out, r)
-	}
-	for _, band := range bands {
-		end := 0
-		for _, v := range s.values {
-			for end < len(s.values) && withinBand(v, s.values[end], band) {
-				end++
-			}
-			s.out = binary.BigEndian.AppendUint16(s.out, uint16(end))
-		}
-	}
-}
-
-// bandsOf lists the bands of a rule's `nearest` rankers, each once.
-func bandsOf(r *Rule) (bands []float64) {
-	for _, k := range r.Rank {
-		if k.Kind == RankNearest && !slices.Contains(bands, k.Band) {
-			bands = append(bands, k.Band)
-		}
-	}
-	return bands
 }
 
 // point is a place on the unit sphere.

@@ -32,6 +32,7 @@ func (x *latencies) from(finest rum.RungKind) *latencies {
 // measured is one order as the compiler ranks by it.
 type measured struct {
 	order   *rum.Order
+	number  uint32    // among all, from 1
 	regions []int     // Region.Index of those that are known, sorted
 	ms      []float64 // their settled scores
 	band    float64   // within which they are one tier, in milliseconds
@@ -60,6 +61,7 @@ func newLatencies(doc *Document, orders *rum.Orders) *latencies {
 	for _, o := range x.options {
 		for _, order := range x.orders.All(o) {
 			x.known[order] = x.measure(order, o)
+			x.known[order].number = uint32(len(x.known))
 		}
 	}
 	x.networks = x.orders.Prefixes(x.options)
@@ -126,7 +128,7 @@ func (r *ranking) measuredBy(k Ranker) *measured {
 }
 
 // byLatency orders a tier by settled scores; regions of which nothing is known are one tier behind the others.
-func (r *ranking) byLatency(k Ranker, tier []uint16) (out [][]uint16, why []grounds) {
+func (r *ranking) byLatency(k Ranker, tier []uint16) []grounds {
 	m := r.measuredBy(k)
 	by := "latency"
 	if x := r.l.measured; r.explain && x.finest > rum.RungPrefix {
@@ -138,26 +140,20 @@ func (r *ranking) byLatency(k Ranker, tier []uint16) (out [][]uint16, why []grou
 	if r.explain {
 		by += " by " + m.order.Rung.String()
 	}
-	var known, unknown []uint16
-	for _, e := range tier {
-		if math.IsNaN(m.value(r.l.entries[e].Region.Index)) {
-			unknown = append(unknown, e)
-		} else {
-			known = append(known, e)
-		}
-	}
-	if len(known) > 0 {
-		out, why = r.byValue(known, m.band, " ms", func(e uint16) float64 { return m.value(r.l.entries[e].Region.Index) },
-			func(v float64) string { return fmt.Sprintf("%s: %g ms", by, v) })
-	}
+	n := m.knownFirst(r, tier)
+	known, unknown := tier[:n], tier[n:]
+	first := len(r.pool.ends)
+	why := r.byValue(known, m.band, " ms", func(g uint16) float64 { return m.value(r.region(g).Index) },
+		func(v float64) string { return fmt.Sprintf("%s: %g ms", by, v) })
 	for i := range why {
 		text := ""
-		why[i].measured, text = r.measuredOf(k, m, out[i])
+		why[i].measured, text = r.measuredOf(k, m, r.pool.tier(first+i))
 		why[i].text += " (" + text + ")"
 	}
 	if len(unknown) == 0 {
-		return out, why
+		return why
 	}
+	r.pool.end(len(unknown))
 	if r.explain {
 		text := by + ": not measured"
 		if len(known) == 0 {
@@ -166,7 +162,20 @@ func (r *ranking) byLatency(k Ranker, tier []uint16) (out [][]uint16, why []grou
 		of, _ := r.measuredOf(k, m, unknown)
 		why = append(why, grounds{text: text, measured: of})
 	}
-	return append(out, unknown), why
+	return why
+}
+
+// knownFirst moves the groups to the front whose regions are known, and says how many those are.
+func (m *measured) knownFirst(r *ranking, tier []uint16) (known int) {
+	for i, g := range tier {
+		if math.IsNaN(m.value(r.region(g).Index)) {
+			continue
+		}
+		copy(tier[known+1:i+1], tier[known:i])
+		tier[known] = g
+		known++
+	}
+	return known
 }
 
 // measuredOf tells what is measured of a tier's regions, for programs and for people.
@@ -196,33 +205,34 @@ func (r *ranking) measuredOf(k Ranker, m *measured, tier []uint16) (out []Measur
 }
 
 // byCost orders a tier by its regions' costs, and tells what that pays in time where latency was ranked before.
-func (r *ranking) byCost(k Ranker, tier []uint16) ([][]uint16, []grounds) {
-	out, why := r.byValue(tier, k.Band, "", func(e uint16) float64 { return r.l.entries[e].Region.Cost },
+func (r *ranking) byCost(k Ranker, tier []uint16) []grounds {
+	first := len(r.pool.ends)
+	why := r.byValue(tier, k.Band, "", func(g uint16) float64 { return r.region(g).Cost },
 		func(v float64) string { return fmt.Sprintf("cost: %g", v) })
 	if !r.explain {
-		return out, why
+		return why
 	}
 	rank := r.m.rule.Rank
 	before := slices.IndexFunc(rank, func(o Ranker) bool { return o.Kind == RankLatency })
 	if before < 0 || before > slices.IndexFunc(rank, func(o Ranker) bool { return o.Kind == RankCost }) {
-		return out, why
+		return why
 	}
 	if m := r.measuredBy(rank[before]); m != nil {
-		for i := range out {
-			if why[i].trade = r.trade(m, tier, out[i]); why[i].trade != nil {
+		for i := range why {
+			if why[i].trade = r.trade(m, tier, r.pool.tier(first+i)); why[i].trade != nil {
 				why[i].text += why[i].trade.text()
 			}
 		}
 	}
-	return out, why
+	return why
 }
 
-// trade tells how much slower the quickest of some entries of a tier are than the tier's, and how much cheaper; nil: they are not.
+// trade tells how much slower the quickest of some groups of a tier are than the tier's, and how much cheaper; nil: they are not.
 func (r *ranking) trade(m *measured, tier, of []uint16) *Trade {
 	quickest := func(among []uint16) *Region {
-		best := r.l.entries[among[0]].Region
-		for _, e := range among {
-			if region := r.l.entries[e].Region; m.value(region.Index) < m.value(best.Index) {
+		best := r.region(among[0])
+		for _, g := range among {
+			if region := r.region(g); m.value(region.Index) < m.value(best.Index) {
 				best = region
 			}
 		}

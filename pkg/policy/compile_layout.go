@@ -16,15 +16,10 @@ type layout struct {
 	slots    []*Pool // each pool that a rule can lead to, in order of appearance
 	slotAt   []int   // by slot: its first entry
 	entries  []*Target
-	slotOf   []int // by entry
 	byClient bool
 	byOrders bool      // what is measured has a part in it
 	matchers []matcher // by rule
 
-	// The regions of entries, each once.
-	regions  []*Region
-	regionOf []uint16    // by entry
-	pairOf   []int       // by region: its pair's number, or noPair
 	atlas    *atlas      // of all the Document's regions
 	measured *latencies  // nil if not byOrders
 	live     *rum.Orders // for explain: with one Version as the orders of measured, and younger scores
@@ -34,13 +29,11 @@ type layout struct {
 
 // classified is what clients make of a layout.
 type classified struct {
-	classes map[string]uint32 // by plan
-	key     []byte            // room for one
-	plans   [][][]uint16      // by class
-	ruleOf  []int             // by class: the rule of the first client that had it
-	empty   []*client         // by rule: a client whom it leaves nothing
-	used    []uint16          // by the Table's entry: the entry, of which some plan holds each
-	classBy []uint32          // if not byOrders: by what such layouts tell apart, which is kinds.plain
+	plans   sequences // by class
+	ruleOf  []int     // by class: the rule of the first client that had it
+	empty   []*client // by rule: a client whom it leaves nothing
+	used    []uint16  // by the Table's entry: the entry, of which some plan holds each
+	classBy []uint32  // if not byOrders: by what such layouts tell apart, which is kinds.plain
 
 	counts map[int]int      // answerSets by answers
 	sets   func() []planSet // of the plans; found when they are first asked for
@@ -54,7 +47,7 @@ func (l *layout) with(measured *latencies) *layout {
 }
 
 func unclassified(p *Policy) classified {
-	return classified{classes: map[string]uint32{}, empty: make([]*client, len(p.Rules)), counts: map[int]int{}}
+	return classified{empty: make([]*client, len(p.Rules)), counts: map[int]int{}}
 }
 
 // slotsOf lists the pools that a policy's rules lead to, fallbacks included, each once.
@@ -116,14 +109,10 @@ func signature(p *Policy) string {
 // newLayout makes the layout whose first policy is p.
 func newLayout(p *Policy) *layout {
 	l := &layout{policy: p, slots: slotsOf(p), classified: unclassified(p)}
-	for slot, pool := range l.slots {
+	for _, pool := range l.slots {
 		l.slotAt = append(l.slotAt, len(l.entries))
 		l.entries = append(l.entries, pool.Targets...)
-		for range pool.Targets {
-			l.slotOf = append(l.slotOf, slot)
-		}
 	}
-	l.numberRegions()
 	for _, r := range p.Rules {
 		l.byClient = l.byClient || !r.MatchesAll()
 		for _, k := range r.Rank {
@@ -132,30 +121,6 @@ func newLayout(p *Policy) *layout {
 		}
 	}
 	return l
-}
-
-// noPair is the pair of a region that has none among a layout's regions.
-const noPair = -1
-
-// numberRegions lists the entries' regions.
-func (l *layout) numberRegions() {
-	number := map[*Region]int{}
-	for _, t := range l.entries {
-		n, have := number[t.Region]
-		if !have {
-			n = len(l.regions)
-			number[t.Region] = n
-			l.regions = append(l.regions, t.Region)
-		}
-		l.regionOf = append(l.regionOf, uint16(n))
-	}
-	for _, r := range l.regions {
-		pair, have := number[r.Pair]
-		if !have {
-			pair = noPair
-		}
-		l.pairOf = append(l.pairOf, pair)
-	}
 }
 
 // client is one kind of client: what rules and rankers can tell of it.
@@ -186,19 +151,36 @@ type matcher struct {
 	subnets []bool // by subnet number: lies in one of the rule's
 	orders  []int  // by subnet number: the map's order for it, as an index into its Subnets; -1: none
 
-	chain   []int      // its pool's and the fallbacks' slots
-	open    [][]uint16 // by slot of the chain: the entries that its fence leaves
-	regions []uint16   // theirs, each once
-	bands   []float64  // of `nearest`
-	latency []int      // its `latency` options, by their number in latencies
+	groups  []group
+	pools   []poolGroups // its pool's and the fallbacks'
+	entries []uint16     // that its fence leaves, one pool's behind the other's
+	lead    int          // so many rankers look at nothing of a client but its map's order
+	distant bool         // it ranks by `nearest`
+	latency []int        // its `latency` options, by their number in latencies
 }
+
+// group is targets of one pool that a rule's rankers do not tell apart: those of a region, or where targets are listed, one.
+type group struct {
+	region *Region
+	at     []uint16 // where they are in the matcher's entries, ascending
+	pairs  []uint16 // groups of the pool in the region's pair
+}
+
+// poolGroups is the groups [from, to) of a matcher, which are a pool's.
+type poolGroups struct{ slot, from, to int }
 
 // bind prepares the matchers once all subnets and latency options are numbered.
 func (l *layout) bind(s *subnets, measured *latencies) {
 	for _, r := range l.policy.Rules {
+		has := func(kinds ...RankerKind) func(Ranker) bool {
+			return func(k Ranker) bool { return slices.Contains(kinds, k.Kind) }
+		}
 		m := matcher{
-			rule: r, subnets: s.within(r.Subnets), asns: map[uint32]bool{}, open: make([][]uint16, len(l.slots)), bands: bandsOf(r),
-			latency: measured.optionsOf(r),
+			rule: r, subnets: s.within(r.Subnets), asns: map[uint32]bool{}, lead: slices.IndexFunc(r.Rank, has(RankNearest, RankLatency)),
+			distant: slices.ContainsFunc(r.Rank, has(RankNearest)), latency: measured.optionsOf(r),
+		}
+		if m.lead < 0 {
+			m.lead = len(r.Rank)
 		}
 		for _, a := range r.ASNs {
 			m.asns[a] = true
@@ -207,21 +189,31 @@ func (l *layout) bind(s *subnets, measured *latencies) {
 			m.orders = s.longest(mp.Subnets)
 		}
 		for pool := r.Pool; pool != nil; pool = pool.Fallback {
-			slot := slices.Index(l.slots, pool)
-			m.chain = append(m.chain, slot)
-			for i, t := range pool.Targets {
-				e := l.slotAt[slot] + i
-				if !r.permits(t.Region) {
-					continue
-				}
-				m.open[slot] = append(m.open[slot], uint16(e))
-				if !slices.Contains(m.regions, l.regionOf[e]) {
-					m.regions = append(m.regions, l.regionOf[e])
-				}
-			}
+			m.addPool(l, pool, slices.ContainsFunc(r.Rank, has(RankListed)))
 		}
 		l.matchers = append(l.matchers, m)
 	}
+}
+
+// addPool groups the targets of a pool that the rule's fence leaves.
+func (m *matcher) addPool(l *layout, pool *Pool, listed bool) {
+	slot, from, in := slices.Index(l.slots, pool), len(m.groups), map[*Region][]uint16{}
+	for i, t := range pool.Targets {
+		if !m.rule.permits(t.Region) {
+			continue
+		}
+		if len(in[t.Region]) == 0 || listed {
+			in[t.Region] = append(in[t.Region], uint16(len(m.groups)))
+			m.groups = append(m.groups, group{region: t.Region})
+		}
+		g := &m.groups[in[t.Region][len(in[t.Region])-1]]
+		g.at = append(g.at, uint16(len(m.entries)))
+		m.entries = append(m.entries, uint16(l.slotAt[slot]+i))
+	}
+	for i := from; i < len(m.groups); i++ {
+		m.groups[i].pairs = in[m.groups[i].region.Pair]
+	}
+	m.pools = append(m.pools, poolGroups{slot, from, len(m.groups)})
 }
 
 // match says whether the rule is for a client: kinds of condition AND, their values OR.

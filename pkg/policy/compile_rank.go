@@ -9,10 +9,34 @@ import (
 	"geodns/pkg/steering"
 )
 
-// ranked is a plan in the making: tiers of entries, with why each stands where it does if that is asked for.
+// ranked is tiers of a matcher's groups, with why each stands where it does if that is asked for. Rankers order groups and not targets, and in
+// place: it is done for each place on Earth, and for each order that users measured.
 type ranked struct {
-	tiers [][]uint16
-	why   []grounds // by tier; nil unless explaining
+	groups []uint16  // one tier behind the other, each ascending
+	ends   []int     // by tier: where it ends
+	why    []grounds // by tier; nil unless explaining
+}
+
+// reset leaves the room of what was ranked before.
+func (p *ranked) reset() { p.groups, p.ends, p.why = p.groups[:0], p.ends[:0], nil }
+
+// end makes a tier of so many more groups.
+func (p *ranked) end(groups int) { p.ends = append(p.ends, p.size()+groups) }
+
+// size is how many groups the tiers hold.
+func (p *ranked) size() int {
+	if len(p.ends) == 0 {
+		return 0
+	}
+	return p.ends[len(p.ends)-1]
+}
+
+// tier gives one of the tiers.
+func (p *ranked) tier(i int) []uint16 {
+	if i == 0 {
+		return p.groups[:p.ends[0]]
+	}
+	return p.groups[p.ends[i-1]:p.ends[i]]
 }
 
 // grounds are why a tier stands where it does, as a text and as what was measured.
@@ -27,101 +51,147 @@ func (g grounds) and(later grounds) grounds {
 	return grounds{g.text + "; " + later.text, slices.Concat(g.measured, later.measured), cmp.Or(later.trade, g.trade)}
 }
 
-// ranking orders targets for one client under one rule.
+// ranking orders targets for one client under one rule, and for others after it, using its room again and again.
 type ranking struct {
 	l       *layout
 	m       *matcher
 	c       *client
-	view    view // of the layout's regions, if the rule ranks by distance or latency
+	view    view     // of all regions, if the rule ranks by distance or latency
+	led     []ranked // by pool, what lead gave; nil: each ranker is asked
 	explain bool
-	pool    string // for explain: the pool at hand
+
+	plan ranked // what comes of it
+
+	pool   ranked // the pool at hand
+	name   string // its, for explain
+	room   []int
+	values []valued
+	left   []bool // by group: ranked, and in no tier of the plan yet
+	flat   []uint16
 }
 
-// plan is the ordered tiers of a client under a rule: the rule's pool and its fallbacks ranked one behind the other,
-// each tier followed by its regions' pairs, what the fence excludes left out, and the last tiers joined
-// (design: section 5, steps 3 and 4).
-func (l *layout) plan(rule int, c *client, explain bool) ranked {
-	r := ranking{l: l, m: &l.matchers[rule], c: c, explain: explain}
-	if len(r.m.bands) > 0 {
+// valued is a group and the number that it is ranked by.
+type valued struct {
+	v     float64
+	group uint16
+}
+
+// rank finds the ordered tiers of a client under a rule.
+func (l *layout) rank(rule int, c *client, explain bool) *ranking {
+	r := &ranking{l: l, m: &l.matchers[rule], c: c, explain: explain}
+	if r.m.distant {
 		r.view = l.atlas.viewFrom(c, nil)
 	}
 	if len(r.m.latency) > 0 {
 		r.view.latency = l.measured.of(c, nil)
 	}
-	return r.plan()
+	r.rank()
+	return r
 }
 
-func (r *ranking) plan() (out ranked) {
-	for i, slot := range r.m.chain {
-		pool := r.rankPool(slot)
-		for t := range pool.why {
-			if i > 0 {
-				pool.why[t].text = "fallback " + pool.why[t].text
+// lead ranks by the rankers that look at nothing of the client but its map's order, by pool.
+func (r *ranking) lead() (led []ranked) {
+	r.led = nil
+	for i := range r.m.pools {
+		r.rankPool(i, r.m.rule.Rank[:r.m.lead])
+		led = append(led, ranked{groups: slices.Clone(r.pool.groups), ends: slices.Clone(r.pool.ends)})
+	}
+	return led
+}
+
+// rank makes the plan: the rule's pool and its fallbacks ranked one behind the other, each tier followed by its regions' pairs, what the
+// fence excludes left out, and the last tiers joined (design: section 5, steps 3 and 4).
+func (r *ranking) rank() {
+	r.plan.reset()
+	for i := range r.m.pools {
+		from := len(r.plan.ends)
+		r.rankPool(i, r.m.rule.Rank)
+		r.withPairs()
+		if i > 0 && r.explain {
+			for t := from; t < len(r.plan.ends); t++ {
+				r.plan.why[t].text = "fallback " + r.plan.why[t].text
 			}
 		}
-		out.tiers, out.why = append(out.tiers, pool.tiers...), append(out.why, pool.why...)
 	}
-	if n := steering.PlanTiersMax; len(out.tiers) > n+1 {
-		out.tiers = append(out.tiers[:n:n], r.join(out.tiers[n:]))
+	// As in any tier all are equally good, so in the last they stand in the order of the file; but a pool stays before its fallback.
+	if n := steering.PlanTiersMax; len(r.plan.ends) > n+1 {
+		slices.Sort(r.plan.groups[r.plan.ends[n-1]:])
+		r.plan.ends = append(r.plan.ends[:n], len(r.plan.groups))
 		if r.explain {
-			out.why = append(out.why[:n:n], grounds{text: fmt.Sprintf("all behind the first %d tiers", n)})
+			r.plan.why = append(r.plan.why[:n:n], grounds{text: fmt.Sprintf("all behind the first %d tiers", n)})
 		}
 	}
-	return out
 }
 
-// join makes one tier of several. As in any tier all are equally good, so they stand in the order of the file; but a
-// pool stays before its fallback.
-func (r *ranking) join(tiers [][]uint16) []uint16 {
-	all := slices.Concat(tiers...)
-	slices.SortFunc(all, func(a, b uint16) int {
-		pools := slices.Index(r.m.chain, r.l.slotOf[a]) - slices.Index(r.m.chain, r.l.slotOf[b])
-		return cmp.Or(pools, int(a)-int(b))
-	})
-	return all
-}
-
-// rankPool orders the targets of one pool.
-func (r *ranking) rankPool(slot int) ranked {
-	all := r.m.open[slot]
-	if len(all) == 0 {
-		return ranked{}
+// entries is the plan as one run of numbers: how many tiers there are, and for each its length and entries. The next call overwrites what
+// this one gives.
+func (r *ranking) entries() []uint16 {
+	r.flat = append(r.flat[:0], uint16(len(r.plan.ends)))
+	for i := range r.plan.ends {
+		n := len(r.flat)
+		r.flat = append(r.flat, 0)
+		for _, g := range r.plan.tier(i) {
+			r.flat = append(r.flat, r.m.groups[g].at...)
+		}
+		tier := r.flat[n+1:]
+		slices.Sort(tier)
+		r.flat[n] = uint16(len(tier))
+		for j, at := range tier {
+			tier[j] = r.m.entries[at]
+		}
 	}
-	p := ranked{tiers: [][]uint16{all}}
+	return r.flat
+}
+
+// rankPool orders the groups of one of the rule's pools by some rankers; those that lead are done where that is known.
+func (r *ranking) rankPool(i int, rankers []Ranker) {
+	p := r.m.pools[i]
+	r.pool.reset()
+	if p.from == p.to {
+		return
+	}
+	if r.led != nil {
+		r.pool.groups, r.pool.ends = append(r.pool.groups, r.led[i].groups...), append(r.pool.ends, r.led[i].ends...)
+		rankers = rankers[r.m.lead:]
+	} else {
+		for g := p.from; g < p.to; g++ {
+			r.pool.groups = append(r.pool.groups, uint16(g))
+		}
+		r.pool.end(p.to - p.from)
+	}
 	if r.explain {
-		r.pool = "pool " + r.l.slots[slot].Name
-		p.why = []grounds{{text: r.pool}}
+		r.name = "pool " + r.l.slots[p.slot].Name
+		r.pool.why = []grounds{{text: r.name}}
 	}
-	for _, k := range r.m.rule.Rank {
-		p = r.apply(k, p)
-	}
-	return r.withPairs(p)
-}
-
-// apply splits each tier by one ranker.
-func (r *ranking) apply(k Ranker, p ranked) ranked {
-	if k.Kind == RankMap {
-		return r.byMap(p)
-	}
-	var out ranked
-	for i, tier := range p.tiers {
-		split, why := r.split(k, tier)
-		out.tiers = append(out.tiers, split...)
-		for _, w := range why {
-			out.why = append(out.why, p.why[i].and(w))
+	for _, k := range rankers {
+		if k.Kind == RankMap {
+			r.byMap()
+		} else {
+			r.apply(k)
 		}
 	}
-	return out
 }
 
-// split divides one tier by a ranker other than a map.
-func (r *ranking) split(k Ranker, tier []uint16) ([][]uint16, []grounds) {
+// apply splits each tier by one ranker other than a map.
+func (r *ranking) apply(k Ranker) {
+	was := r.pool
+	r.pool.ends, r.pool.why = r.room[:0], nil
+	for i := range was.ends {
+		for _, w := range r.split(k, was.tier(i)) {
+			r.pool.why = append(r.pool.why, was.why[i].and(w))
+		}
+	}
+	r.room = was.ends
+}
+
+// split orders the groups of one tier, ends the tiers that it makes of it, and gives grounds for each if explaining.
+func (r *ranking) split(k Ranker, tier []uint16) []grounds {
 	switch k.Kind {
 	case RankNearest:
 		if !r.view.known {
 			return r.whole(tier, "nearest: the client's place is not known")
 		}
-		return r.byValue(tier, k.Band, " km", func(e uint16) float64 { return r.view.km[r.l.entries[e].Region.Index] },
+		return r.byValue(tier, k.Band, " km", func(g uint16) float64 { return r.view.km[r.region(g).Index] },
 			func(v float64) string { return fmt.Sprintf("nearest: %.0f km from %s", v, r.view.from) })
 	case RankCost:
 		return r.byCost(k, tier)
@@ -134,23 +204,27 @@ func (r *ranking) split(k Ranker, tier []uint16) ([][]uint16, []grounds) {
 	return r.whole(tier, "")
 }
 
+// region is where a group is.
+func (r *ranking) region(g uint16) *Region { return r.m.groups[g].region }
+
 // whole leaves a tier as it is.
-func (r *ranking) whole(tier []uint16, why string) ([][]uint16, []grounds) {
+func (r *ranking) whole(tier []uint16, why string) []grounds {
+	r.pool.end(len(tier))
 	if !r.explain {
-		return [][]uint16{tier}, nil
+		return nil
 	}
-	return [][]uint16{tier}, []grounds{{text: why}}
+	return []grounds{{text: why}}
 }
 
-// listed makes each target a tier, in the file's order.
-func (r *ranking) listed(tier []uint16) (out [][]uint16, why []grounds) {
+// listed makes each target a tier, in the file's order; it is a group of its own.
+func (r *ranking) listed(tier []uint16) (why []grounds) {
 	for i := range tier {
-		out = append(out, tier[i:i+1:i+1])
+		r.pool.end(1)
 		if r.explain {
 			why = append(why, grounds{text: fmt.Sprintf("listed: place %d", i+1)})
 		}
 	}
-	return out, why
+	return why
 }
 
 // bandSlack makes numbers that are a band apart in decimals, such as costs of 0.7 and 0.8 for a band of 0.1, be so in
@@ -162,30 +236,19 @@ func withinBand(best, v, band float64) bool { return v <= (best+band)*(1+bandSla
 
 // byValue orders a tier by a number, the least first: the best of what remains and all within band of it are one tier,
 // and so on.
-func (r *ranking) byValue(tier []uint16, band float64, unit string, value func(uint16) float64, text func(float64) string) (out [][]uint16, why []grounds) {
-	type valued struct {
-		v     float64
-		entry uint16
+func (r *ranking) byValue(tier []uint16, band float64, unit string, value func(uint16) float64, text func(float64) string) (why []grounds) {
+	vs := r.values[:0]
+	for _, g := range tier {
+		vs = append(vs, valued{value(g), g})
 	}
-	var room [32]valued
-	vs := room[:0]
-	for _, e := range tier {
-		vs = append(vs, valued{value(e), e})
-	}
-	slices.SortFunc(vs, func(a, b valued) int {
-		if c := cmp.Compare(a.v, b.v); c != 0 {
-			return c
-		}
-		return int(a.entry) - int(b.entry)
-	})
-	all := make([]uint16, len(vs))
+	slices.SortFunc(vs, func(a, b valued) int { return cmp.Compare(a.v, b.v) })
 	for i := 0; i < len(vs); {
 		first, best := i, vs[i].v
 		for ; i < len(vs) && withinBand(best, vs[i].v, band); i++ {
-			all[i] = vs[i].entry
+			tier[i] = vs[i].group
 		}
-		slices.Sort(all[first:i])
-		out = append(out, all[first:i:i])
+		slices.Sort(tier[first:i])
+		r.pool.end(i - first)
 		if r.explain {
 			w := text(best)
 			if vs[i-1].v > best {
@@ -194,31 +257,32 @@ func (r *ranking) byValue(tier []uint16, band float64, unit string, value func(u
 			why = append(why, grounds{text: w})
 		}
 	}
-	return out, why
+	r.values = vs
+	return why
 }
 
 // byMap makes a tier of each region that the map lists for the client, and leaves out what it does not list.
-func (r *ranking) byMap(p ranked) ranked {
+func (r *ranking) byMap() {
 	order, area := r.m.orderFor(r.c)
-	all := slices.Concat(p.tiers...)
 	listed := map[*Region]bool{}
 	for _, region := range order.Regions {
 		listed[region] = true
 	}
-	var out ranked
+	all := r.pool
+	r.pool = ranked{}
 	add := func(what string, in func(*Region) bool) {
-		var tier []uint16
-		for _, e := range all {
-			if in(r.l.entries[e].Region) {
-				tier = append(tier, e)
+		for _, g := range all.groups {
+			if in(r.region(g)) {
+				r.pool.groups = append(r.pool.groups, g)
 			}
 		}
-		if len(tier) == 0 {
+		n := len(r.pool.groups) - r.pool.size()
+		if n == 0 {
 			return
 		}
-		out.tiers = append(out.tiers, tier)
+		r.pool.end(n)
 		if r.explain {
-			out.why = append(out.why, p.why[0].and(grounds{text: fmt.Sprintf("map %s, %s: %s", r.m.rule.rankMap().Name, area, what)}))
+			r.pool.why = append(r.pool.why, all.why[0].and(grounds{text: fmt.Sprintf("map %s, %s: %s", r.m.rule.rankMap().Name, area, what)}))
 		}
 	}
 	for i := range len(order.Regions) + 1 {
@@ -229,63 +293,55 @@ func (r *ranking) byMap(p ranked) ranked {
 			add(fmt.Sprintf("region %s, place %d", order.Regions[i].Name, i+1), func(region *Region) bool { return region == order.Regions[i] })
 		}
 	}
-	return out
 }
 
-// withPairs puts behind each tier one tier of its regions' pairs, taken out of the tiers behind it.
-func (r *ranking) withPairs(p ranked) ranked {
-	left := make([]bool, len(r.l.entries))            // by entry: ranked, and in no tier yet
-	room := make([]uint16, 0, len(r.l.entries))       // for all tiers, each behind the one before
-	take := func(from []uint16, paired []bool) bool { // what is left of from, in a region that is paired if that is asked for
-		room = room[len(room):]
-		for _, e := range from {
-			if left[e] && (paired == nil || paired[r.l.regionOf[e]]) {
-				left[e] = false
-				room = append(room, e)
-			}
-		}
-		return len(room) > 0
+// withPairs adds the pool's tiers to the plan, and behind each one tier of its regions' pairs, taken out of the tiers behind it.
+func (r *ranking) withPairs() {
+	if len(r.left) < len(r.m.groups) { // none is left in between
+		r.left = make([]bool, len(r.m.groups))
 	}
-	for _, e := range slices.Concat(p.tiers...) {
-		left[e] = true
+	for _, g := range r.pool.groups {
+		r.left[g] = true
 	}
-	out := ranked{tiers: make([][]uint16, 0, 2*len(p.tiers))}
-	paired := make([]bool, len(r.l.regions))
-	for i, tier := range p.tiers {
-		if !take(tier, nil) {
+	for i := range r.pool.ends {
+		tier := r.take(r.pool.tier(i))
+		if len(tier) == 0 {
 			continue
 		}
-		tier = slices.Clip(room)
-		out.tiers = append(out.tiers, tier)
 		if r.explain {
-			out.why = append(out.why, p.why[i])
+			r.plan.why = append(r.plan.why, r.pool.why[i])
 		}
-		r.pairsOf(tier, paired)
-		if !take(r.m.open[r.l.slotOf[tier[0]]], paired) {
-			continue
+		var room [32]uint16
+		pairs := room[:0]
+		for _, g := range tier {
+			pairs = append(pairs, r.m.groups[g].pairs...)
 		}
-		out.tiers = append(out.tiers, slices.Clip(room))
-		if r.explain {
-			out.why = append(out.why, grounds{text: r.pool + "; pair of " + strings.Join(r.regionNames(tier), ", ")})
+		slices.Sort(pairs)
+		if len(r.take(pairs)) > 0 && r.explain {
+			r.plan.why = append(r.plan.why, grounds{text: r.name + "; pair of " + strings.Join(r.regionNames(tier), ", ")})
 		}
 	}
-	return out
 }
 
-// pairsOf marks the pairs of a tier's regions, by region.
-func (r *ranking) pairsOf(tier []uint16, paired []bool) {
-	clear(paired)
-	for _, e := range tier {
-		if pair := r.l.pairOf[r.l.regionOf[e]]; pair != noPair {
-			paired[pair] = true
+// take makes a tier of the plan of those groups that are left.
+func (r *ranking) take(groups []uint16) (tier []uint16) {
+	from := len(r.plan.groups)
+	for _, g := range groups {
+		if r.left[g] {
+			r.left[g] = false
+			r.plan.groups = append(r.plan.groups, g)
 		}
 	}
+	if tier = r.plan.groups[from:]; len(tier) > 0 {
+		r.plan.end(len(tier))
+	}
+	return tier
 }
 
 // regionNames lists a tier's regions, each once.
 func (r *ranking) regionNames(tier []uint16) (names []string) {
-	for _, e := range tier {
-		if n := r.l.entries[e].Region.Name; !slices.Contains(names, n) {
+	for _, g := range tier {
+		if n := r.region(g).Name; !slices.Contains(names, n) {
 			names = append(names, n)
 		}
 	}

@@ -289,15 +289,16 @@ func (s Scene) plan(e *Explanation, id steering.PolicyID, client steering.Client
 	e.Place = k.describe()
 	rule := l.ruleFor(&k)
 	e.Rule, e.RuleAt, e.RuleWhy = p.Rules[rule].Name, p.Rules[rule].Place.String(), ruleWhy(p, rule)
-	plan := l.plan(rule, &k, true)
-	if len(plan.tiers) != len(tr.Tiers) {
-		return fmt.Errorf("the plan now has %d tiers, the table's %d: a fault of this program", len(plan.tiers), len(tr.Tiers))
+	r := l.rank(rule, &k, true)
+	tiers := slices.Collect(tiersOf(r.entries()))
+	if len(tiers) != len(tr.Tiers) {
+		return fmt.Errorf("the plan now has %d tiers, the table's %d: a fault of this program", len(tiers), len(tr.Tiers))
 	}
 	for i, t := range tr.Tiers {
-		tier := Tier{Why: plan.why[i].text, Measured: plan.why[i].measured, Trade: plan.why[i].trade}
+		tier := Tier{Why: r.plan.why[i].text, Measured: r.plan.why[i].measured, Trade: r.plan.why[i].trade}
 		for j, g := range t.Targets {
 			target := c.Targets[g.ID]
-			if target.ID != c.targetOf(p, l, plan.tiers[i], j) {
+			if target.ID != c.targetOf(p, l, tiers[i], j) {
 				return fmt.Errorf("tier %d holds %s in the table and not in the plan of now: a fault of this program", i+1, target.ID)
 			}
 			v := s.States.Verdict(g.ID)

@@ -22,9 +22,9 @@ func (l *layout) planSets() (out []planSet) {
 	}
 	seen, key := map[string]bool{}, []byte{}
 	var set []uint16
-	for class, plan := range l.plans {
+	for class := range l.plans.len() {
 		set = set[:0]
-		for _, tier := range plan {
+		for tier := range l.tiers(class) {
 			for _, e := range tier {
 				set = append(set, number[e])
 			}
