@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"math/bits"
 	"net/netip"
@@ -420,26 +421,40 @@ func (c *Compiled) sweep(runs []geo.Run, v4 bool, k *measuredKinds) (out []segme
 
 // cut joins neighboring segments whose kinds were merged and cuts them into cells, whose kinds it appends.
 func cut(segs []segment, merged []uint32, width uint8, kindsSoFar []uint32) (cells []steering.Cell, kindOf []uint32) {
-	cells, kindOf = make([]steering.Cell, 0, len(segs)), slices.Grow(kindsSoFar, len(segs))
-	for i := 0; i < len(segs); {
-		m, from, to := merged[segs[i].kind], segs[i].start, uint64(1)<<width
-		for i++; i < len(segs); i++ {
-			if merged[segs[i].kind] != m {
-				to = segs[i].start
-				break
-			}
-		}
-		for from < to { // the largest aligned block that begins here and ends by `to`
-			n := bits.Len64(to-from) - 1
-			if from != 0 {
-				n = min(n, bits.TrailingZeros64(from))
-			}
-			cells = append(cells, steering.Cell{Start: from, Bits: width - uint8(n)})
-			kindOf = append(kindOf, m)
-			from += 1 << n
-		}
+	n := 0 // of cells: room that grows would be as much again
+	for range blocks(segs, merged, width) {
+		n++
+	}
+	cells, kindOf = make([]steering.Cell, 0, n), slices.Grow(kindsSoFar, n)
+	for cell, m := range blocks(segs, merged, width) {
+		cells, kindOf = append(cells, cell), append(kindOf, m)
 	}
 	return cells, kindOf
+}
+
+// blocks goes through the cells of segments, with what their kinds were merged into.
+func blocks(segs []segment, merged []uint32, width uint8) iter.Seq2[steering.Cell, uint32] {
+	return func(yield func(steering.Cell, uint32) bool) {
+		for i := 0; i < len(segs); {
+			m, from, to := merged[segs[i].kind], segs[i].start, uint64(1)<<width
+			for i++; i < len(segs); i++ {
+				if merged[segs[i].kind] != m {
+					to = segs[i].start
+					break
+				}
+			}
+			for from < to { // the largest aligned block that begins here and ends by `to`
+				n := bits.Len64(to-from) - 1
+				if from != 0 {
+					n = min(n, bits.TrailingZeros64(from))
+				}
+				if !yield(steering.Cell{Start: from, Bits: width - uint8(n)}, m) {
+					return
+				}
+				from += 1 << n
+			}
+		}
+	}
 }
 
 // longSubnets lists the subnets that are longer than cells, with the client that each stands for.

@@ -31,19 +31,25 @@ func (x *latencies) from(finest rum.RungKind) *latencies {
 
 // measured is one order as the compiler ranks by it.
 type measured struct {
-	order   *rum.Order
-	number  uint32    // among all, from 1
-	regions []int     // Region.Index of those that are known, sorted
-	ms      []float64 // their settled scores
-	band    float64   // within which they are one tier, in milliseconds
+	order  *rum.Order
+	number uint32  // among all, from 1
+	known  []known // sorted
+	band   float64 // within which regions are one tier, in milliseconds
+}
+
+// known is what is known of a region.
+type known struct {
+	region int     // Region.Index
+	ms     float64 // its settled score
 }
 
 // value is a region's settled score in milliseconds, NaN where none is known.
 func (m *measured) value(region int) float64 {
-	if i, known := slices.BinarySearch(m.regions, region); known {
-		return m.ms[i]
+	i, is := slices.BinarySearchFunc(m.known, region, func(k known, region int) int { return k.region - region })
+	if !is {
+		return math.NaN()
 	}
-	return math.NaN()
+	return m.known[i].ms
 }
 
 // leftOut names the rungs that are finer than those of the orders.
@@ -70,13 +76,13 @@ func newLatencies(doc *Document, orders *rum.Orders) *latencies {
 
 // measure reads an order.
 func (x *latencies) measure(order *rum.Order, by rum.Options) *measured {
-	m := &measured{order: order, band: inMilliseconds(order.Band(by.Band)), regions: make([]int, 0, len(order.Regions)), ms: make([]float64, 0, len(order.Regions))}
+	m := &measured{order: order, band: inMilliseconds(order.Band(by.Band)), known: make([]known, 0, len(order.Regions))}
 	for _, r := range order.Regions {
 		if region, served := x.regions[r.Region]; served {
-			i, _ := slices.BinarySearch(m.regions, region)
-			m.regions, m.ms = slices.Insert(m.regions, i, region), slices.Insert(m.ms, i, inMilliseconds(r.Score))
+			m.known = append(m.known, known{region, inMilliseconds(r.Score)})
 		}
 	}
+	slices.SortFunc(m.known, func(a, b known) int { return a.region - b.region })
 	return m
 }
 
@@ -140,11 +146,18 @@ func (r *ranking) byLatency(k Ranker, tier []uint16) []grounds {
 	if r.explain {
 		by += " by " + m.order.Rung.String()
 	}
-	n := m.knownFirst(r, tier)
-	known, unknown := tier[:n], tier[n:]
+	r.values, r.unknown = r.values[:0], r.unknown[:0]
+	for _, g := range tier {
+		if ms := m.value(r.region(g).Index); math.IsNaN(ms) {
+			r.unknown = append(r.unknown, g)
+		} else {
+			r.values = append(r.values, valued{ms, g})
+		}
+	}
+	known, unknown := tier[:len(r.values)], tier[len(r.values):]
+	copy(unknown, r.unknown)
 	first := len(r.pool.ends)
-	why := r.byValue(known, m.band, " ms", func(g uint16) float64 { return m.value(r.region(g).Index) },
-		func(v float64) string { return fmt.Sprintf("%s: %g ms", by, v) })
+	why := r.byValues(known, m.band, " ms", func(v float64) string { return fmt.Sprintf("%s: %g ms", by, v) })
 	for i := range why {
 		text := ""
 		why[i].measured, text = r.measuredOf(k, m, r.pool.tier(first+i))
@@ -163,19 +176,6 @@ func (r *ranking) byLatency(k Ranker, tier []uint16) []grounds {
 		why = append(why, grounds{text: text, measured: of})
 	}
 	return why
-}
-
-// knownFirst moves the groups to the front whose regions are known, and says how many those are.
-func (m *measured) knownFirst(r *ranking, tier []uint16) (known int) {
-	for i, g := range tier {
-		if math.IsNaN(m.value(r.region(g).Index)) {
-			continue
-		}
-		copy(tier[known+1:i+1], tier[known:i])
-		tier[known] = g
-		known++
-	}
-	return known
 }
 
 // measuredOf tells what is measured of a tier's regions, for programs and for people.
@@ -207,7 +207,7 @@ func (r *ranking) measuredOf(k Ranker, m *measured, tier []uint16) (out []Measur
 // byCost orders a tier by its regions' costs, and tells what that pays in time where latency was ranked before.
 func (r *ranking) byCost(k Ranker, tier []uint16) []grounds {
 	first := len(r.pool.ends)
-	why := r.byValue(tier, k.Band, "", func(g uint16) float64 { return r.region(g).Cost },
+	why := r.byValue(tier, k.Band, "", func(region *Region) float64 { return region.Cost },
 		func(v float64) string { return fmt.Sprintf("cost: %g", v) })
 	if !r.explain {
 		return why

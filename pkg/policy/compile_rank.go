@@ -62,12 +62,13 @@ type ranking struct {
 
 	plan ranked // what comes of it
 
-	pool   ranked // the pool at hand
-	name   string // its, for explain
-	room   []int
-	values []valued
-	left   []bool // by group: ranked, and in no tier of the plan yet
-	flat   []uint16
+	pool    ranked // the pool at hand
+	name    string // its, for explain
+	room    []int
+	values  []valued // of the tier at hand
+	unknown []uint16
+	left    []bool // by group: ranked, and in no tier of the plan yet
+	flat    []uint16
 }
 
 // valued is a group and the number that it is ranked by.
@@ -191,7 +192,7 @@ func (r *ranking) split(k Ranker, tier []uint16) []grounds {
 		if !r.view.known {
 			return r.whole(tier, "nearest: the client's place is not known")
 		}
-		return r.byValue(tier, k.Band, " km", func(g uint16) float64 { return r.view.km[r.region(g).Index] },
+		return r.byValue(tier, k.Band, " km", func(region *Region) float64 { return r.view.km[region.Index] },
 			func(v float64) string { return fmt.Sprintf("nearest: %.0f km from %s", v, r.view.from) })
 	case RankCost:
 		return r.byCost(k, tier)
@@ -234,14 +235,27 @@ const bandSlack = 1e-15
 // withinBand says whether a number is so little above the best that both are of one tier.
 func withinBand(best, v, band float64) bool { return v <= (best+band)*(1+bandSlack) }
 
-// byValue orders a tier by a number, the least first: the best of what remains and all within band of it are one tier,
-// and so on.
-func (r *ranking) byValue(tier []uint16, band float64, unit string, value func(uint16) float64, text func(float64) string) (why []grounds) {
-	vs := r.values[:0]
+// byValue orders a tier by a number.
+func (r *ranking) byValue(tier []uint16, band float64, unit string, value func(*Region) float64, text func(float64) string) []grounds {
+	r.values = r.values[:0]
 	for _, g := range tier {
-		vs = append(vs, valued{value(g), g})
+		r.values = append(r.values, valued{value(r.region(g)), g})
 	}
-	slices.SortFunc(vs, func(a, b valued) int { return cmp.Compare(a.v, b.v) })
+	return r.byValues(tier, band, unit, text)
+}
+
+// byValues orders a tier by the numbers at hand, the least first: the best of what remains and all within band of it are one tier, and so on.
+func (r *ranking) byValues(tier []uint16, band float64, unit string, text func(float64) string) (why []grounds) {
+	vs := r.values
+	slices.SortFunc(vs, func(a, b valued) int {
+		switch { // none is NaN, which cmp.Compare looks for
+		case a.v < b.v:
+			return -1
+		case a.v > b.v:
+			return 1
+		}
+		return 0
+	})
 	for i := 0; i < len(vs); {
 		first, best := i, vs[i].v
 		for ; i < len(vs) && withinBand(best, vs[i].v, band); i++ {
@@ -257,7 +271,6 @@ func (r *ranking) byValue(tier []uint16, band float64, unit string, value func(u
 			why = append(why, grounds{text: w})
 		}
 	}
-	r.values = vs
 	return why
 }
 

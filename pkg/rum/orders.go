@@ -100,40 +100,42 @@ func (o *Orders) Len() (n int) {
 // Among leaves the orders of rungs that know two of the regions served now, or more: an order may be of before a region was renamed or
 // removed, and of one alone nothing follows.
 func (o *Orders) Among(served func(region string) bool) *Orders {
+	return o.only(func(order *Order) bool {
+		known := 0
+		for i := 0; i < len(order.Regions) && known < regionsMin; i++ {
+			if served(order.Regions[i].Region) {
+				known++
+			}
+		}
+		return known >= regionsMin
+	})
+}
+
+// From leaves the orders of rungs of a kind and of coarser ones.
+func (o *Orders) From(finest RungKind) *Orders {
+	return o.only(func(order *Order) bool { return order.Rung.Kind >= finest })
+}
+
+// only leaves some of the orders. Where those are all, as mostly, it shares the maps, which take longer to make than orders to look at.
+func (o *Orders) only(left func(*Order) bool) *Orders {
 	if o == nil {
 		return nil
 	}
 	out := &Orders{version: o.version, at: o.at, by: make(map[Options]map[Rung]*Order, len(o.by))}
 	for options, rungs := range o.by {
-		out.by[options] = make(map[Rung]*Order, len(rungs))
+		var gone []Rung
 		for rung, order := range rungs {
-			known := 0
-			for _, r := range order.Regions {
-				if served(r.Region) {
-					known++
-				}
-			}
-			if known >= regionsMin {
-				out.by[options][rung] = order
+			if !left(order) {
+				gone = append(gone, rung)
 			}
 		}
-	}
-	return out
-}
-
-// From leaves the orders of rungs of a kind and of coarser ones.
-func (o *Orders) From(finest RungKind) *Orders {
-	if o == nil || finest == RungPrefix {
-		return o
-	}
-	out := &Orders{version: o.version, at: o.at, by: make(map[Options]map[Rung]*Order, len(o.by))}
-	for options, rungs := range o.by {
-		out.by[options] = map[Rung]*Order{}
-		for rung, order := range rungs {
-			if rung.Kind >= finest {
-				out.by[options][rung] = order
+		if len(gone) > 0 {
+			rungs = maps.Clone(rungs)
+			for _, rung := range gone {
+				delete(rungs, rung)
 			}
 		}
+		out.by[options] = rungs
 	}
 	return out
 }
