@@ -208,15 +208,14 @@ func (c *compiler) classifyMeasured(k *measuredKinds) (classes map[int][]uint32,
 
 // refine numbers the distinct pairs of two numberings of the same things, in the order in which they first occur.
 func refine(a, b []uint32) []uint32 {
-	type pair struct{ a, b uint32 }
-	number := map[pair]uint32{}
+	number := map[uint64]uint32{}
 	out := make([]uint32, len(a))
 	for i := range a {
-		p := pair{a[i], b[i]}
-		n, have := number[p]
+		pair := uint64(a[i])<<32 | uint64(b[i])
+		n, have := number[pair]
 		if !have {
 			n = uint32(len(number))
-			number[p] = n
+			number[pair] = n
 		}
 		out[i] = n
 	}
