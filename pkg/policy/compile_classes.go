@@ -221,12 +221,10 @@ func (l *layout) numberEntries() (plans []steering.Plan) {
 type sequences struct {
 	flat  []uint16
 	ends  []int             // by number: where it ends in flat
-	known map[uint64]uint32 // by hash
+	known map[uint64]uint32 // by hash, which is of key by seed; the next free one where that is another's
+	seed  maphash.Seed
 	key   []byte
 }
-
-// hashSeed is for all: sequences are found by hash, and held against each other.
-var hashSeed = maphash.MakeSeed()
 
 // len is how many there are.
 func (s *sequences) len() int { return len(s.ends) }
@@ -241,20 +239,20 @@ func (s *sequences) at(n int) []uint16 {
 
 // number gives the number of a run, a new one if it is new.
 func (s *sequences) number(run []uint16) (n uint32, added bool) {
+	if s.known == nil {
+		s.known, s.seed = map[uint64]uint32{}, maphash.MakeSeed()
+	}
 	s.key = s.key[:0]
 	for _, v := range run {
 		s.key = binary.LittleEndian.AppendUint16(s.key, v)
 	}
-	hash := maphash.Bytes(hashSeed, s.key)
+	hash := maphash.Bytes(s.seed, s.key)
 	n, have := s.known[hash]
 	for ; have && !slices.Equal(s.at(int(n)), run); n, have = s.known[hash] {
 		hash++
 	}
 	if have {
 		return n, false
-	}
-	if s.known == nil {
-		s.known = map[uint64]uint32{}
 	}
 	n = uint32(len(s.ends))
 	s.known[hash] = n

@@ -40,3 +40,12 @@ func Draws(c *Compiled, s *steering.States, q *steering.Query) (targets []string
 
 // NetworksIn are the networks that a test of a prefix asks for.
 func NetworksIn(p netip.Prefix) []netip.Prefix { return networksIn(p) }
+
+// NewSequences gives a function that numbers runs, and gives what it kept of each.
+func NewSequences() func(run []uint16) (n uint32, kept []uint16, added bool) {
+	var s sequences
+	return func(run []uint16) (uint32, []uint16, bool) {
+		n, added := s.number(run)
+		return n, s.at(int(n)), added
+	}
+}
