@@ -40,7 +40,7 @@ func BenchmarkAnswerRandom(b *testing.B) {
 	for _, n := range []int{1000, 1_000_000} {
 		b.Run(fmt.Sprintf("names=%d", n), func(b *testing.B) {
 			w := randomWorld(b, table, states, n)
-			for _, kind := range []string{"static", "steered", "steered6", "fill"} {
+			for _, kind := range []string{"static", "single", "steered", "steered6", "fill"} {
 				b.Run(kind, func(b *testing.B) {
 					queries := randomAsks(kind, n)
 					for _, batch := range []int{server.BatchMax, 1} {
@@ -110,25 +110,30 @@ func BenchmarkWorkers(b *testing.B) {
 	}
 }
 
-// randomAsks asks for random names: static ones, or steered ones with the subnets of random clients.
+// randomAsks asks for random names: static ones, or steered ones with the subnets of random clients; single ones have policies that give one
+// target, without a draw.
 func randomAsks(kind string, names int) [][]byte {
 	r := rand.New(rand.NewPCG(1, 2))
 	arena, out := make([]byte, 0, 96*randomQueries), make([][]byte, 0, randomQueries)
 	for range randomQueries {
 		name, optionsLen := "h", 0
 		switch kind {
-		case "steered":
+		case "single", "steered":
 			name, optionsLen = "g", 4+4+3
 		case "steered6":
 			name, optionsLen = "g", 4+4+7
 		}
 		at := len(arena)
-		name += fmt.Sprint(r.IntN(names))
+		i := r.IntN(names)
+		if kind == "single" {
+			i &^= 1 // as randomTable numbers policies
+		}
+		name += fmt.Sprint(i)
 		arena = append(arena, byte(at), byte(at>>8), 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, byte(len(name)))
 		arena = append(append(arena, name...), "\x07example\x03com\x00\x00\x01\x00\x01\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00"...)
 		arena = append(arena, byte(optionsLen))
 		switch kind {
-		case "steered":
+		case "single", "steered":
 			arena = append(arena, 0, 8, 0, 7, 0, 1, 24, 0, byte(1+r.IntN(223)), byte(r.IntN(256)), byte(r.IntN(256)))
 		case "steered6":
 			arena = append(arena, 0, 8, 0, 11, 0, 2, 56, 0)
