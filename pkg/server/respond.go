@@ -332,11 +332,8 @@ const unverifiedMax = 3
 // trim leaves out of the OPT record what is there to be read by people, where an answer of n octets before it has no room for
 // that, and gives the octets of the record; 0 for a query without one.
 func (r *responder) trim(n int) int {
-	if !r.dressed {
-		return r.optLen
-	}
 	o, limit := &r.opt, r.limit
-	if !o.EDE && len(o.NSID) == 0 && !o.ZoneVersion {
+	if !r.dressed || (!o.EDE && len(o.NSID) == 0 && !o.ZoneVersion) {
 		return r.optLen // as prepared
 	}
 	if !r.verified {

@@ -316,14 +316,13 @@ func (b *builder) addTarget(s *Target) error {
 	return nil
 }
 
-// addLayout enters one layout: its plans made flat, equal ones one, and each cell's class and published scope packed.
+// addLayout enters one layout: its plans made flat, equal ones one, and each cell's published scope.
 func (b *builder) addLayout(s *Layout) error {
 	if len(s.Classes) != b.count || len(s.Plans) > ClassesMax || s.Entries > EntriesMax {
 		return fmt.Errorf("%d classed kinds of %d, %d plans, %d entries", len(s.Classes), b.count, len(s.Plans), s.Entries)
 	}
 	l := layout{
-		byClient: s.ByClient, entries: s.Entries, planAt: make([]uint32, len(s.Plans)), classes: slices.Clone(s.Classes),
-		planOf: make([]uint32, len(s.Classes)), scopes: make([]uint8, len(b.kinds)),
+		byClient: s.ByClient, entries: s.Entries, planAt: make([]uint32, len(s.Plans)), scopes: make([]uint8, len(b.kinds)),
 	}
 	equal, key := make(map[string]uint32, len(s.Plans)), []byte{}
 	for class, plan := range s.Plans {
@@ -344,8 +343,8 @@ func (b *builder) addLayout(s *Layout) error {
 		if int(class) >= len(s.Plans) {
 			return fmt.Errorf("kind %d: no class %d", kind, class)
 		}
-		l.planOf[kind] = l.planAt[class]
 	}
+	l.classify(slices.Clone(s.Classes))
 	n := b.cells.first6
 	l.published = publish(l.scopes[:n], b.spec.Cells4, b.kinds[:n], l.planOf, CellBitsMax4, ScopeMin4) +
 		publish(l.scopes[n:], b.spec.Cells6, b.kinds[n:], l.planOf, CellBitsMax6, ScopeMin6) + len(s.Long)
@@ -367,11 +366,11 @@ func (b *builder) mergeKinds() {
 	}
 	for i := range b.layouts {
 		l := &b.layouts[i]
-		was := l.classes
-		l.classes, l.planOf = make([]uint32, b.count), make([]uint32, b.count)
+		classes := make([]uint32, b.count)
 		for kind, one := range first {
-			l.classes[kind], l.planOf[kind] = was[one], l.planAt[was[one]]
+			classes[kind] = l.classes[one]
 		}
+		l.classify(classes)
 	}
 }
 
@@ -400,12 +399,17 @@ func (b *builder) keepLayout(s *Layout) error {
 			return fmt.Errorf("cell %d: class %d is not that of before, which is %d", cell, class, before)
 		}
 	}
-	l.classes, l.planOf = slices.Clone(s.Classes), make([]uint32, len(s.Classes))
-	for kind, class := range l.classes {
-		l.planOf[kind] = l.planAt[class]
-	}
+	l.classify(slices.Clone(s.Classes))
 	b.layouts = append(b.layouts, l)
 	return nil
+}
+
+// classify sets the class of each kind, and so its plan.
+func (l *layout) classify(classes []uint32) {
+	l.classes, l.planOf = classes, make([]uint32, len(classes))
+	for kind, class := range classes {
+		l.planOf[kind] = l.planAt[class]
+	}
 }
 
 // flagLong marks the cells in which long ones lie.
