@@ -117,6 +117,14 @@ pools:
 // runNode runs a node until the benchmark ends.
 func runNode(b *testing.B, cfg node.Config) *node.Node {
 	b.Helper()
+	n, stop := startNode(b, cfg)
+	b.Cleanup(stop)
+	return n
+}
+
+// startNode runs a node until stop is called.
+func startNode(b *testing.B, cfg node.Config) (n *node.Node, stop func()) {
+	b.Helper()
 	n, err := node.New(cfg)
 	if err != nil {
 		b.Fatal(err)
@@ -124,13 +132,12 @@ func runNode(b *testing.B, cfg node.Config) *node.Node {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
-	b.Cleanup(func() {
+	return n, func() {
 		cancel()
 		if err := <-ended; err != nil {
 			b.Error(err)
 		}
-	})
-	return n
+	}
 }
 
 // watcher asks for one name again and again.

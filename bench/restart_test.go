@@ -1,7 +1,6 @@
 package bench_test
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -61,21 +60,12 @@ func restart(b *testing.B, cfg node.Config, ready func()) {
 	b.Helper()
 	cpu := -dnstest.CPUTime(b)
 	start := func() {
-		n, err := node.New(cfg)
-		if err != nil {
-			b.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() { ended <- n.Run(ctx) }()
+		n, stop := startNode(b, cfg)
 		firstAnswer(b, n)
 		b.StopTimer()
 		cpu += dnstest.CPUTime(b)
 		ready()
-		cancel()
-		if err := <-ended; err != nil {
-			b.Fatal(err)
-		}
+		stop()
 		cpu -= dnstest.CPUTime(b)
 		b.StartTimer()
 	}
